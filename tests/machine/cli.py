@@ -1,0 +1,130 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Throw-away test machines: Debian with real systemd, rootless podman and a BTRFS pool, started in seconds."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import sys
+import typing as t
+
+import rootfs
+import stock
+from nspawn import Machine, state_root
+
+
+def machines() -> list[Machine]:
+    root = state_root()
+    return [Machine(path.name) for path in sorted(root.iterdir())] if root.is_dir() else []
+
+
+def create(args: argparse.Namespace) -> None:
+    disk = rootfs.base(args.suite) if args.bare else stock.stocked(args.suite)
+    Machine(args.name).create(disk)
+
+
+def destroy(args: argparse.Namespace) -> None:
+    for machine in machines() if args.all else [Machine(args.name)]:
+        machine.destroy()
+
+
+def restart(args: argparse.Namespace) -> None:
+    machine = Machine(args.name)
+    if args.hard:
+        machine.kill()
+    else:
+        machine.stop()
+    machine.start()
+
+
+def connect(args: argparse.Namespace) -> None:
+    leader = Machine(args.name).leader
+    if leader is None:
+        raise SystemExit(f"machine: {args.name} is not running")
+    os.execvp("nsenter", ["nsenter", f"--net=/proc/{leader}/ns/net", "socat", "-", "TCP:127.0.0.1:22"])
+
+
+def ssh(args: argparse.Namespace) -> None:
+    user = ["-l", args.login] if args.login else []
+    os.execvp("ssh", ["ssh", "-F", str(Machine(args.name).dir / "ssh_config"), *user, args.name, *args.command])
+
+
+def inventory(args: argparse.Namespace) -> None:
+    text = json.dumps(Machine(args.name).inventory(args.host or args.name), indent=2) + "\n"
+    if args.output:
+        pathlib.Path(args.output).write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+def show(args: argparse.Namespace) -> None:
+    for machine in machines():
+        print(machine.describe())
+
+
+def build(args: argparse.Namespace) -> None:
+    print(rootfs.base(args.suite) if args.bare else stock.stocked(args.suite))
+
+
+def purge(args: argparse.Namespace) -> None:
+    rootfs.purge()
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="machine", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, function: t.Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=function)
+        return sub
+
+    for name, function, text in (
+        ("create", create, "make and start a machine"),
+        ("build", build, "make the cached disk image only"),
+    ):
+        sub = verb(name, function, text)
+        if name == "create":
+            sub.add_argument("name")
+        sub.add_argument("--suite", default="trixie", help="Debian suite (default: trixie)")
+        sub.add_argument("--bare", action="store_true", help="without the offline container images")
+    sub = verb("destroy", destroy, "end a machine and remove all it had")
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?")
+    which.add_argument("--all", action="store_true", help="all machines of this checkout")
+    sub = verb("restart", restart, "reboot a machine")
+    sub.add_argument("name")
+    sub.add_argument("--hard", action="store_true", help="kill it instead of powering off")
+    sub = verb("ssh", ssh, "log in, or run a command")
+    sub.add_argument("--login", "-l", help="account (default: root)")
+    sub.add_argument("name")
+    sub.add_argument("command", nargs=argparse.REMAINDER)
+    sub = verb("inventory", inventory, "print an Ansible inventory for a machine")
+    sub.add_argument("name")
+    sub.add_argument("--output", "-o", help="write it to this file")
+    sub.add_argument("--as", dest="host", metavar="HOST", help="name of the host in the inventory (default: the machine's)")
+    sub = verb("connect", connect, "stdin and stdout to the machine's sshd (for ProxyCommand)")
+    sub.add_argument("name")
+    verb("list", show, "machines of this checkout, one JSON object a line")
+    verb("purge", purge, "remove the cached disk images")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    if os.geteuid() != 0 and args.run is not ssh:
+        raise SystemExit("machine: run this as root or with sudo")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that clean-up code runs
+        signal.signal(number, lambda *_: sys.exit(1))
+    with contextlib.suppress(KeyboardInterrupt):
+        args.run(args)
+        return
+    raise SystemExit(130)
+
+
+main()

@@ -1,0 +1,364 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One running test machine: a systemd-nspawn container with its own disk image and BTRFS pool.
+
+Everything it mounts lives in a private mount namespace and every loop device detaches itself, so that nothing can be left
+behind once its processes are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+import typing as t
+
+from rootfs import copy, say
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+POOL_SIZE = "12G"  # sparse
+SUBVOLUMES = ("subvol3-opptak", "subvol7-containers")
+BOOT_DEADLINE = 120.0
+STOP_DEADLINE = 40.0
+
+# In a cgroup ($2, may be empty) and a mount namespace of its own: mounts the root and the pool, then becomes systemd-nspawn.
+START = """
+[ -z "$2" ] || echo $$ >"$2/cgroup.procs"
+mount -o loop,noatime "$1/disk.img" "$1/root"
+mount -o loop "$1/pool.img" "$1/pool"
+shift 2
+exec systemd-nspawn "$@"
+"""
+
+
+def state_root() -> pathlib.Path:
+    """Machines of this checkout; another checkout has its own directory and never meets them."""
+    checkout = str(REPO).split("/.build/", 1)[0]  # the copy that the gates work on is the same checkout
+    name = hashlib.sha256(checkout.encode()).hexdigest()[:8]
+    return pathlib.Path(os.environ.get("HOMELAB_TEST_STATE", "/var/lib/patriark-homelab-test")) / name
+
+
+class Machine:
+    def __init__(self, name: str) -> None:
+        if not name.replace("-", "").isalnum():
+            raise SystemExit(f"machine: {name!r} is not a name: letters, digits and dashes only")
+        self.name = name
+        self.dir = state_root() / name
+
+    # ---- what is there
+
+    @property
+    def exists(self) -> bool:
+        return self.dir.exists()
+
+    @property
+    def supervisor(self) -> int | None:
+        """Process id of systemd-nspawn, if it is alive and really ours."""
+        try:
+            pid = int((self.dir / "pid").read_text())
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        ours = str(self.dir / "root").encode()
+        return pid if any(ours in word for word in words) else None
+
+    @property
+    def leader(self) -> int | None:
+        """Process id, seen from here, of the machine's own process 1."""
+        pending = [self.supervisor] if self.supervisor else self.orphans()
+        while pending:
+            pid = pending.pop()
+            if pid is None:
+                continue
+            if init_of_namespace(pid):
+                return pid
+            pending += children(pid)
+        return None
+
+    def orphans(self) -> list[int]:
+        """Process 1 of a machine whose supervisor was killed; it is told from a later process of that number by its start time."""
+        try:
+            pid, started = (self.dir / "leader").read_text().split()
+            return [int(pid)] if start_time(int(pid)) == started else []
+        except (OSError, ValueError):
+            return []
+
+    @property
+    def cgroup(self) -> pathlib.Path | None:
+        """The machine's cgroup, where the host has no systemd that would make a scope for it."""
+        if os.path.isdir("/run/systemd/system"):
+            return None
+        for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+            _source, where, kind, *_rest = line.split()
+            if kind == "cgroup2":
+                return pathlib.Path(where) / f"homelab-{self.dir.parent.name}-{self.name}"
+        raise SystemExit("machine: no cgroup v2 hierarchy is mounted on this host")
+
+    # ---- life
+
+    def create(self, disk: pathlib.Path) -> None:
+        if self.exists:
+            raise SystemExit(f"machine: {self.name} exists already: destroy it first")
+        self.dir.mkdir(parents=True)
+        try:
+            copy(disk, self.dir / "disk.img")
+            self.make_pool()
+            self.make_keys()
+            self.start()
+        except BaseException:
+            self.destroy()
+            raise
+
+    def make_pool(self) -> None:
+        image, mountpoint = self.dir / "pool.img", self.dir / "pool"
+        mountpoint.mkdir()
+        (self.dir / "root").mkdir()
+        subprocess.run(["truncate", "-s", POOL_SIZE, str(image)], check=True)
+        subprocess.run(["mkfs.btrfs", "-q", "-L", "btrfs-pool", str(image)], check=True, stdout=subprocess.DEVNULL)
+        private_mount(image, mountpoint, 'cd "$2" && shift 2 && for name; do btrfs -q subvolume create "$name"; done', *SUBVOLUMES)
+
+    def make_keys(self) -> None:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "homelab-test", "-f", str(self.dir / "key")], check=True)
+        script = """
+            for home in root home/homelab; do
+                install -m 600 -o "$(stat -c %u "$2/$home")" -g "$(stat -c %g "$2/$home")" "$3.pub" "$2/$home/.ssh/authorized_keys"
+            done
+            cat "$2/etc/ssh/ssh_host_ed25519_key.pub" >"$4"
+            tr -d - </proc/sys/kernel/random/uuid >"$2/etc/machine-id"
+        """
+        private_mount(self.dir / "disk.img", self.dir / "root", script, str(self.dir / "key"), str(self.dir / "hostkey"))
+        host_key = " ".join((self.dir / "hostkey").read_text().split()[:2])
+        (self.dir / "known_hosts").write_text(f"{self.name} {host_key}\n")
+        (self.dir / "ssh_config").write_text(self.ssh_config())
+        if "SUDO_UID" in os.environ:  # the person who typed sudo runs ansible
+            for name in ("key", "key.pub", "known_hosts", "ssh_config"):
+                os.chown(self.dir / name, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+
+    def ssh_config(self) -> str:
+        command = f"{pathlib.Path(__file__).with_name('machine')} connect {self.name}"
+        if "SUDO_UID" in os.environ:
+            command = f"sudo -n {command}"
+        return "\n".join(
+            [
+                f"Host {self.name}",
+                "  User root",
+                f"  IdentityFile {self.dir / 'key'}",
+                "  IdentitiesOnly yes",
+                f"  UserKnownHostsFile {self.dir / 'known_hosts'}",
+                f"  HostKeyAlias {self.name}",
+                "  StrictHostKeyChecking yes",
+                f"  ProxyCommand {command}",
+                "  LogLevel ERROR",
+                "",
+            ]
+        )
+
+    def start(self) -> None:
+        if shutil.which("modprobe"):  # a kernel with everything built in may come without it
+            subprocess.run(["modprobe", "-qa", "loop", "btrfs", "overlay", "fuse", "tun"], check=False, stderr=subprocess.DEVNULL)
+        options = [
+            f"--directory={self.dir / 'root'}",
+            f"--machine={self.name}",
+            "--boot",
+            "--quiet",
+            "--private-network",
+            "--capability=all",
+            "--system-call-filter=@keyring bpf",
+            "--bind=/dev/fuse",
+            "--bind=/dev/net/tun",
+            f"--bind={self.dir / 'pool'}:/mnt/btrfs-pool",
+            "--register=no",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            "--console=pipe",
+        ]
+        cgroup = self.cgroup
+        if cgroup:
+            cgroup.mkdir(exist_ok=True)
+            options.append("--keep-unit")
+        with open(self.dir / "console.log", "ab") as console:
+            process = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "private", "sh", "-ec", START, "sh", str(self.dir), str(cgroup or ""), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "TERM": "dumb"},
+                start_new_session=True,
+            )
+        (self.dir / "pid").write_text(str(process.pid))
+        self.wait_until_booted(process)
+        self.adapt()
+
+    def wait_until_booted(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + BOOT_DEADLINE
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise SystemExit(f"machine: {self.name} did not start:\n{self.console_tail()}")
+            leader = self.leader
+            if leader and self.inside("test", "-S", "/run/systemd/private", check=False).returncode == 0:
+                (self.dir / "leader").write_text(f"{leader} {start_time(leader)}")
+                state = self.inside("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
+                if state in ("running", "degraded"):
+                    return
+            time.sleep(0.1)
+        raise SystemExit(f"machine: {self.name} was not up after {BOOT_DEADLINE:.0f} s:\n{self.console_tail()}")
+
+    def adapt(self) -> None:
+        """Where the host keeps controllers in cgroup v1, the machine has none of them and podman must not ask for them."""
+        controllers = self.inside("cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
+        if "pids" not in controllers:
+            script = "mkdir -p /etc/containers/containers.conf.d && printf '[containers]\\npids_limit = 0\\n' >/etc/containers/containers.conf.d/test.conf"
+            self.inside("sh", "-c", script)
+
+    def stop(self) -> None:
+        """Power off from inside; killing the supervisor alone would leave process 1 and every container running."""
+        leader = self.leader
+        if leader is None:
+            return
+        self.inside("systemctl", "poweroff", "--no-block", check=False)
+        deadline = time.monotonic() + STOP_DEADLINE
+        while alive(leader) or self.supervisor:
+            if time.monotonic() > deadline:
+                say(f"{self.name} does not power off: killing its process 1")
+                self.kill(leader)
+                return
+            time.sleep(0.1)
+
+    def kill(self, leader: int | None = None) -> None:
+        leader = leader or self.leader
+        if leader is not None:  # the kernel ends every process of a namespace with its process 1
+            end(leader)
+        supervisor = self.supervisor
+        if supervisor is not None:
+            end(supervisor)
+
+    def destroy(self) -> None:
+        if not self.exists:
+            return
+        self.kill()
+        wait_for(lambda: not loop_devices_below(self.dir), f"loop devices below {self.dir} are still in use")
+        cgroup = self.cgroup
+        if cgroup and cgroup.exists():
+            wait_for(lambda: remove_cgroup(cgroup), f"{cgroup} is still in use")
+        shutil.rmtree(self.dir)
+        with contextlib.suppress(OSError):
+            self.dir.parent.rmdir()
+
+    # ---- use
+
+    def enter(self, *command: str) -> list[str]:
+        leader = self.leader
+        if leader is None:
+            raise SystemExit(f"machine: {self.name} is not running")
+        return ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--", *command]
+
+    def inside(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the machine's namespaces as root, outside any login session."""
+        return subprocess.run(self.enter(*command), check=check, text=True, stdin=subprocess.DEVNULL, capture_output=True)
+
+    def console_tail(self) -> str:
+        try:
+            return (self.dir / "console.log").read_text(errors="replace")[-3000:]
+        except OSError:
+            return ""
+
+    def inventory(self, host: str) -> dict[str, object]:
+        """An Ansible inventory with this machine as its only host, under the given name."""
+        return {
+            "all": {
+                "hosts": {
+                    host: {
+                        "ansible_host": self.name,
+                        "ansible_user": "root",
+                        "ansible_ssh_common_args": f"-F {self.dir / 'ssh_config'}",
+                        "ansible_python_interpreter": "/usr/bin/python3",
+                    }
+                }
+            }
+        }
+
+    def describe(self) -> str:
+        return json.dumps({"name": self.name, "running": self.leader is not None, "directory": str(self.dir)})
+
+
+def private_mount(image: pathlib.Path, mountpoint: pathlib.Path, script: str, *args: str) -> None:
+    """Run a script with the image mounted: $1 the image, $2 the mount point, further arguments after."""
+    whole = f'mount -o loop "$1" "$2"\n{script}'
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", whole, "sh", str(image), str(mountpoint), *args]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def wait_for(condition: t.Callable[[], bool], otherwise: str) -> None:
+    """The kernel detaches loop devices and empties cgroups a moment after the last process went."""
+    deadline = time.monotonic() + STOP_DEADLINE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"machine: {otherwise}")
+        time.sleep(0.05)
+
+
+def loop_devices_below(directory: pathlib.Path) -> list[str]:
+    found = []
+    for path in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if path.read_text().startswith(f"{directory}/"):
+                found.append(path.parts[3])
+    return found
+
+
+def remove_cgroup(path: pathlib.Path) -> bool:
+    try:
+        for below, _dirs, _files in os.walk(path, topdown=False):
+            os.rmdir(below)
+    except OSError:
+        return False
+    return True
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [int(word) for word in path.read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def init_of_namespace(pid: int) -> bool:
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    line = next((line for line in status.splitlines() if line.startswith("NSpid:")), "")
+    return len(line.split()) > 2 and line.split()[-1] == "1"
+
+
+def start_time(pid: int) -> str:
+    """In clock ticks since the host's boot; with the number it names a process for good (proc(5))."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def end(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    for _ in range(100):
+        if not alive(pid):
+            return
+        time.sleep(0.05)
