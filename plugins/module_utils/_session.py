@@ -1,0 +1,193 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One systemd manager and one podman store: the system's, or those of one rootless account.
+
+Modules run as root or as the account itself. As root for an account, commands go through C(setpriv) and files are touched
+with the account's effective ids, so that everything ends up owned by the account and no symlink in its home can be used
+to write elsewhere with root's rights.
+
+Private to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import time
+import typing as t
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+STATE_NAME = "patriark.homelab"
+BUS_DEADLINE = 30.0
+
+
+class SessionError(Exception):
+    """The account or its manager cannot be used; the text says why and what to do."""
+
+
+class Session:
+    """Where commands run and files live for O(user), or for the system when no user is given.
+
+    Attributes:
+        user: account name, or None for the system scope.
+        exists: False while the account is not there (check mode before the account is made).
+        uid, gid, home: of the account (0, 0, /root for the system scope).
+        unit_dir: directory that holds one sub-directory of quadlets per stack.
+        systemd_dir: directory for plain systemd units.
+        state_dir: manifests and locks, outside every unit directory.
+    """
+
+    def __init__(self, module: AnsibleModule, user: str | None = None) -> None:
+        self.module = module
+        self.user = user
+        self.exists = True
+        self.uid, self.gid, self.home = 0, 0, "/root"
+        if user is not None:
+            try:
+                entry = pwd.getpwnam(user)
+            except KeyError:
+                self.exists = False
+                self.uid, self.gid, self.home = -1, -1, "/nonexistent"
+            else:
+                self.uid, self.gid, self.home = entry.pw_uid, entry.pw_gid, entry.pw_dir
+        if self.exists and os.geteuid() not in (0, self.uid):
+            wanted = "root" if user is None else f"root or {user}"
+            raise SessionError(f"run this task as {wanted}: it runs as uid {os.geteuid()}")
+
+    @property
+    def system(self) -> bool:
+        return self.user is None or self.uid == 0
+
+    @property
+    def runtime_dir(self) -> str:
+        return "/run" if self.system else f"/run/user/{self.uid}"
+
+    @property
+    def unit_dir(self) -> str:
+        return "/etc/containers/systemd" if self.system else f"{self.home}/.config/containers/systemd"
+
+    @property
+    def systemd_dir(self) -> str:
+        return "/etc/systemd/system" if self.system else f"{self.home}/.config/systemd/user"
+
+    @property
+    def state_dir(self) -> str:
+        return f"/var/lib/{STATE_NAME}" if self.system else f"{self.home}/.local/state/{STATE_NAME}"
+
+    @property
+    def search_dirs(self) -> list[str]:
+        """Quadlet search roots of this scope, first match wins (podman-systemd.unit(5))."""
+        if self.system:
+            return ["/run/containers/systemd", "/etc/containers/systemd", "/usr/share/containers/systemd"]
+        return [
+            f"{self.runtime_dir}/containers/systemd",
+            f"{self.home}/.config/containers/systemd",
+            f"/etc/containers/systemd/users/{self.uid}",
+            "/etc/containers/systemd/users",
+        ]
+
+    @property
+    def env(self) -> dict[str, str]:
+        env = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+        if not self.system:
+            env.update(
+                HOME=self.home,
+                USER=str(self.user),
+                LOGNAME=str(self.user),
+                XDG_RUNTIME_DIR=self.runtime_dir,
+                XDG_CONFIG_HOME=f"{self.home}/.config",
+                DBUS_SESSION_BUS_ADDRESS=f"unix:path={self.runtime_dir}/bus",
+            )
+        return env
+
+    @property
+    def ready(self) -> bool:
+        """Whether the manager can be talked to right now."""
+        if self.system:
+            return os.path.isdir("/run/systemd/system")
+        return self.exists and os.path.exists(f"{self.runtime_dir}/bus")
+
+    @property
+    def lingering(self) -> bool:
+        return self.system or os.path.exists(f"/var/lib/systemd/linger/{self.user}")
+
+    def ensure(self) -> bool:
+        """Make the account linger and wait for its bus. Returns whether lingering had to be enabled."""
+        if not self.exists:
+            raise SessionError(f"the account {self.user} does not exist: create it first (the role host does)")
+        if self.system:
+            return False
+        changed = not self.lingering
+        if changed or not self.ready:
+            rc, out, err = self.module.run_command(["loginctl", "enable-linger", str(self.user)])
+            if rc != 0:
+                raise SessionError(
+                    f"cannot enable lingering for {self.user}: {err.strip() or out.strip()}; run as root, or once: loginctl enable-linger {self.user}"
+                )
+        deadline = time.monotonic() + BUS_DEADLINE
+        while not self.ready:
+            if time.monotonic() > deadline:
+                raise SessionError(
+                    f"the user manager of {self.user} did not open {self.runtime_dir}/bus within {BUS_DEADLINE:.0f} s;"
+                    f" see: systemctl status user@{self.uid}.service, and check that dbus-user-session is installed"
+                )
+            time.sleep(0.1)
+        return changed
+
+    def run(self, args: t.Sequence[str], data: str | bytes | None = None) -> tuple[int, str, str]:
+        """Run a command in this session: (rc, stdout, stderr). Never raises for a non-zero rc."""
+        argv = list(args)
+        if not self.system and os.geteuid() == 0:
+            argv = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--", *argv]
+        cwd = self.home if os.path.isdir(self.home) else "/"
+        rc, out, err = self.module.run_command(argv, data=data, binary_data=True, environ_update=self.env, cwd=cwd)
+        return int(rc), str(out), str(err)
+
+    def systemctl(self, *args: str) -> tuple[int, str, str]:
+        scope = [] if self.system else ["--user"]
+        return self.run(["systemctl", *scope, "--no-pager", *args])
+
+    def podman(self, *args: str, data: str | bytes | None = None) -> tuple[int, str, str]:
+        return self.run(["podman", *args], data=data)
+
+    @contextlib.contextmanager
+    def files(self) -> t.Iterator[None]:
+        """Touch files with the account's effective ids while the block runs (do not run commands inside)."""
+        if self.system or os.geteuid() != 0:
+            yield
+            return
+        groups, egid = os.getgroups(), os.getegid()
+        os.setgroups(os.getgrouplist(str(self.user), self.gid))
+        os.setegid(self.gid)
+        os.seteuid(self.uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(egid)
+            os.setgroups(groups)
+
+    @contextlib.contextmanager
+    def lock(self, deadline: float = 600.0) -> t.Iterator[None]:
+        """Hold the account's lock, so that two runs wait for each other. Released by the kernel if we die."""
+        with self.files():
+            os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
+            handle = os.open(os.path.join(self.state_dir, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            end = time.monotonic() + deadline
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise SessionError(f"another run holds {self.state_dir}/lock for more than {deadline:.0f} s") from None
+                    time.sleep(0.2)
+            yield
+        finally:
+            os.close(handle)

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a running container is still what its unit says. Private to the collection.
+
+Two digests stand in a label of the container: one of its unit (with drop-ins), one of the files whose content belongs to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DIGEST_LABEL, Unit
+
+_LINE = f"Label={DIGEST_LABEL}="
+_LENGTH = 16
+
+
+def without_label(text: str) -> str:
+    """Unit text as its author gave it."""
+    return "\n".join(line for line in text.split("\n") if not line.startswith(_LINE))
+
+
+def with_label(unit: Unit, text: str, digest: str) -> str:
+    """Unit text as it is written: container units carry their digest."""
+    from_text = Unit(unit.name, text)
+    return from_text.file.with_line("Container", _LINE + digest) if unit.name.kind == "container" else text
+
+
+def digest(text: str, drop_ins: t.Mapping[str, str], files: t.Mapping[str, str | None]) -> str:
+    """text and drop_ins as written (without the label); files: name or path -> content, None while it does not exist."""
+    return f"{_hash({'': text, **drop_ins})}-{_hash(files)}"
+
+
+def _hash(parts: t.Mapping[str, str | None]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(parts):
+        content = parts[name]
+        data = b"" if content is None else content.encode("utf-8", "surrogateescape")
+        total.update(f"{name}\0{-1 if content is None else len(data)}\0".encode("utf-8", "surrogateescape") + data)
+    return total.hexdigest()[:_LENGTH]
+
+
+def file_hash(data: bytes) -> str:
+    """For watched files, which may be large or no text."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def watched(path: str) -> str | None:
+    """What stands for the content of a watched file; None while it cannot be read."""
+    try:
+        with open(path, "rb") as handle:
+            return file_hash(handle.read())
+    except OSError:
+        return None
+
+
+def differences(wanted: str, found: str | None) -> list[str]:
+    """What two digests say has changed since the service was started."""
+    if not found:
+        return ["it was not started by this collection"]
+    if wanted == found:
+        return []
+    unit, dummy, files = wanted.partition("-")
+    old_unit, dummy, old_files = found.partition("-")
+    return (["its unit changed"] if unit != old_unit else []) + (["a file it uses changed"] if files != old_files else [])
+
+
+def container_reasons(
+    unit: Unit,
+    wanted: str,
+    container: t.Mapping[str, t.Any] | None,
+    image: tuple[str, str] | None,
+    secrets: t.Mapping[str, str],
+) -> list[str]:
+    """Why a running service's container is stale.
+
+    container: from podman inspect; image: (reference, id it means now) or None when that image is not here; secrets: name -> id.
+    """
+    if container is None:
+        return ["its container is missing"]
+    labels = (container.get("Config") or {}).get("Labels") or {}
+    reasons = differences(wanted, labels.get(DIGEST_LABEL))
+    if image and container.get("Image") and container["Image"] != image[1]:
+        reasons.append(f"{image[0]} is another image now")
+    used = {item.get("Name"): item.get("ID") for item in (container.get("Config") or {}).get("Secrets") or []}
+    for name in sorted(set(unit.secrets)):
+        if name in secrets and used.get(name) != secrets[name]:
+            reasons.append(f"the secret {name} was replaced")
+    return reasons
+
+
+def health_of(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
+    """Status, failing streak and log of the health check of a container; None without a check."""
+    state = ((container or {}).get("State") or {}).get("Health") or {}
+    if not state.get("Status"):
+        return None
+    log = [{"end": entry.get("End"), "exit_code": entry.get("ExitCode"), "output": (entry.get("Output") or "").strip()} for entry in state.get("Log") or []]
+    return {"status": state["Status"], "failing_streak": state.get("FailingStreak", 0), "log": log}

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks as rows of data: what was looked at, what was found, what was expected, what to do about it.
+
+Private to the collection.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import difflib
+import json
+import re
+import textwrap
+import typing as t
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+SEVERITIES = ("error", "warning")
+REQUIRED = ("area", "name", "query", "expect", "fix")
+FIELDS = (*REQUIRED, "severity")
+
+
+class RowError(Exception):
+    """A row is not usable; the text names the row and what is wrong with it."""
+
+
+def _is_number(value: t.Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+COMPARISONS: dict[str, tuple[str, t.Callable[[t.Any, t.Any], bool]]] = {
+    "at_least": ("at least {0}", lambda found, want: _is_number(found) and found >= want),
+    "at_most": ("at most {0}", lambda found, want: _is_number(found) and found <= want),
+    "contains": ("contains {0}", lambda found, want: isinstance(found, (list, str, dict)) and want in found),
+    "differs_from": ("not {0}", lambda found, want: found != want),
+    "matches": ("matches {0}", lambda found, want: isinstance(found, str) and re.search(want, found) is not None),
+    "one_of": ("one of {0}", lambda found, want: found in want),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    area: str
+    name: str
+    ok: bool
+    severity: str
+    found: t.Any
+    expected: str
+    fix: str
+
+
+def plain(value: t.Any) -> t.Any:
+    """Plain dictionaries, lists and scalars: JMESPath asks for exact types, and Ansible's values are subclasses with tags."""
+    if isinstance(value, collections.abc.Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    return value
+
+
+def evaluate(rows: t.Sequence[t.Mapping[str, t.Any]], facts: t.Any) -> list[Result]:
+    """Look at every row; a row that cannot be read is an error of the caller."""
+    facts = plain(facts)
+    return [_evaluate_row(plain(row), facts) for row in rows]
+
+
+def _evaluate_row(row: t.Mapping[str, t.Any], facts: t.Any) -> Result:
+    title = f"check {row.get('area')}/{row.get('name')}"
+    missing = [field for field in REQUIRED if field not in row]
+    if missing:
+        raise RowError(f"{title}: {', '.join(missing)} missing")
+    for field in row:
+        if field not in FIELDS:
+            near = difflib.get_close_matches(field, FIELDS, 1)
+            raise RowError(f"{title}: unknown field {field!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+    severity = row.get("severity", "error")
+    if severity not in SEVERITIES:
+        raise RowError(f"{title}: severity {severity!r} is none of {', '.join(SEVERITIES)}")
+    try:
+        found = jmespath.search(row["query"], facts)
+    except JMESPathError as error:
+        raise RowError(f"{title}: {error}") from error
+    met, expected = _compare(title, found, row["expect"])
+    return Result(str(row["area"]), str(row["name"]), met, severity, found, expected, str(row["fix"]))
+
+
+def _compare(title: str, found: t.Any, expect: t.Any) -> tuple[bool, str]:
+    if isinstance(expect, dict) and len(expect) == 1 and next(iter(expect)) in COMPARISONS:
+        ((verb, want),) = expect.items()
+        text, test = COMPARISONS[verb]
+        try:
+            return test(found, want), text.format(_short(want))
+        except (TypeError, re.error) as error:
+            raise RowError(f"{title}: expect {verb}: {error}") from error
+    return found == expect, _short(expect)
+
+
+def _short(value: t.Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, default=str, sort_keys=True)
+
+
+def failed(results: t.Sequence[Result], severity: str = "error") -> list[Result]:
+    return [result for result in results if not result.ok and result.severity == severity]
+
+
+def table(results: t.Sequence[Result], width: int = 110) -> str:
+    """What a person reads: one line for each check, and under a failed one what was expected and the fix."""
+    if not results:
+        return "no checks"
+    area = max(len(result.area) for result in results)
+    name = max(len(result.name) for result in results)
+    lines = []
+    for result in results:
+        verdict = "ok" if result.ok else ("FAILED" if result.severity == "error" else "warning")
+        lines.append(f"{verdict:<8}{result.area:<{area}}  {result.name:<{name}}  {textwrap.shorten(_short(result.found), width)}")
+        if not result.ok:
+            lines.append(f"{'':8}{'':{area}}  expected: {textwrap.shorten(result.expected, width)}")
+            lines += textwrap.wrap(
+                result.fix, width, initial_indent=f"{'':8}{'':{area}}  fix: ", subsequent_indent=f"{'':8}{'':{area}}       ", break_long_words=False
+            )
+    return "\n".join(lines)
+
+
+def summary(results: t.Sequence[Result]) -> str:
+    errors, warnings = len(failed(results)), len(failed(results, "warning"))
+    return f"{len(results)} checks, {errors} failed, {warnings} {'warning' if warnings == 1 else 'warnings'}"
