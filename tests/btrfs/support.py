@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real file systems on loop devices, and the module run as a process of its own. Needs root."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs
+
+# The program that runs the module: arguments as JSON on its standard input, so that the version of ansible-core does not matter.
+# It drops its rights after the imports: the interpreter of a virtual environment is often readable by root only.
+_RUNNER = """
+import json, os, sys
+import ansible.module_utils.basic as basic
+from ansible_collections.patriark.homelab.plugins.modules import btrfs_directory
+uid = int(sys.argv[1])
+if uid:
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": json.load(sys.stdin)}).encode()
+basic._ANSIBLE_PROFILE = "legacy"
+btrfs_directory.main()
+"""
+
+
+class Image:
+    """A file system in a file, mounted on a loop device."""
+
+    def __init__(self, base: pathlib.Path, kind: str = "btrfs", megabytes: int = 1024, options: str = "") -> None:
+        self.file = base.with_suffix(".img")
+        self.path = base
+        base.mkdir()
+        with open(self.file, "wb") as stream:
+            stream.truncate(megabytes << 20)
+        subprocess.run([f"mkfs.{kind}", "-q", str(self.file)], check=True, capture_output=True)
+        self.mount(options)
+
+    def mount(self, options: str = "", readonly: bool = False) -> None:
+        wanted = ["loop", "ro" if readonly else "rw", *filter(None, [options])]
+        subprocess.run(["mount", "-o", ",".join(wanted), str(self.file), str(self.path)], check=True)
+
+    def umount(self) -> None:
+        subprocess.run(["umount", "--recursive", str(self.path)], check=True)
+
+
+@contextlib.contextmanager
+def image(base: pathlib.Path, **kwargs: t.Any) -> t.Iterator[Image]:
+    disk = Image(base, **kwargs)
+    try:
+        yield disk
+    finally:
+        disk.umount()
+        os.unlink(disk.file)
+
+
+class Outcome(dict):
+    """What the module printed."""
+
+    @property
+    def entry(self) -> dict[str, t.Any]:
+        (only,) = self["directories"]
+        return t.cast("dict[str, t.Any]", only)
+
+
+class Run:
+    def __init__(self) -> None:
+        self.environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+
+    def __call__(self, *directories: dict[str, t.Any], check: bool = False, uid: int = 0, ok: bool = True, **options: t.Any) -> Outcome:
+        """Run the module once. ok: whether it has to succeed."""
+        arguments = {"directories": list(directories), "_ansible_check_mode": check, "_ansible_diff": True, **options}
+        done = subprocess.run(
+            [sys.executable, "-c", _RUNNER, str(uid)],
+            input=json.dumps(arguments),
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            check=False,
+            umask=0o022,
+        )
+        assert done.stdout.strip(), done.stderr
+        found = Outcome(json.loads(done.stdout.strip().splitlines()[-1]))
+        # ansible-core 2.18 prints texts, 2.19 prints objects.
+        found["warnings"] = [json.dumps(warning) for warning in found.get("warnings", [])]
+        assert bool(found.get("failed")) != ok, found
+        return found
+
+    def same(self, *directories: dict[str, t.Any], **options: t.Any) -> Outcome:
+        """Check mode, the real run, and a second run: the prediction must hold and the second run must change nothing."""
+        foretold = self(*directories, check=True, **options)
+        real = self(*directories, **options)
+        assert foretold["diff"] == real["diff"]
+        assert foretold["changed"] == real["changed"]
+        assert foretold["directories"] == real["directories"]
+        again = self(*directories, **options)
+        assert not again["changed"], again
+        assert again["diff"] == []
+        return real
+
+
+def flags(path: str | os.PathLike[str]) -> int:
+    fd = os.open(path, _btrfs.OPEN_FILE)
+    try:
+        return _btrfs.get_flags(fd)
+    finally:
+        os.close(fd)
+
+
+def nocow(path: str | os.PathLike[str]) -> bool:
+    return bool(flags(path) & _btrfs.FS_NOCOW)
+
+
+def chattr(change: str, *paths: str | os.PathLike[str]) -> None:
+    subprocess.run(["chattr", change, *map(str, paths)], check=True)
+
+
+def subvolume(path: str | os.PathLike[str]) -> None:
+    subprocess.run(["btrfs", "-q", "subvolume", "create", str(path)], check=True)

@@ -1,0 +1,207 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A conversion killed before each call that changes anything, and cut off from power at each step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import typing as t
+
+import pytest
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_convert
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Progress
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directories import Directories
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Want
+from ansible_collections.patriark.homelab.tests.btrfs.support import Image, chattr, image, subvolume
+from ansible_collections.patriark.homelab.tests.btrfs.trees import describe, grow, traces, wrong
+
+# Everything the conversion changes a file system with.
+_CALLS = [
+    *((os, name) for name in ("mkdir", "rename", "link", "unlink", "rmdir", "symlink", "mknod", "setxattr", "removexattr", "utime", "replace")),
+    *((os, name) for name in ("chown", "fchown", "chmod", "fchmod", "ftruncate", "copy_file_range", "fsync")),
+    *((_btrfs, name) for name in ("set_flags", "create_subvolume", "delete_subvolume", "rename_exchange", "syncfs")),
+]
+
+
+def apply(want: Want, progress: Progress | None = None) -> None:
+    work = Directories([want], "convert", "fail")
+    if work.errors:
+        raise _btrfs.BtrfsError("\n".join(work.errors))
+    work.apply(progress or Progress())
+
+
+def die_before_call(number: int, want: Want) -> str | None:
+    """Convert in a child that is killed before its call of that number. Returns what it was about to do, None when it got through."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            left = number
+
+            def counted(module: t.Any, name: str) -> t.Callable[..., t.Any]:
+                call = getattr(module, name)
+
+                def wrapper(*arguments: t.Any, **options: t.Any) -> t.Any:
+                    nonlocal left
+                    left -= 1
+                    if left < 0:
+                        os.write(write, f"{name} {arguments!r:.200}".encode(errors="replace"))
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return call(*arguments, **options)
+
+                return wrapper
+
+            for module, name in _CALLS:
+                setattr(module, name, counted(module, name))
+            apply(want)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read, "rb") as stream:
+        said = stream.read().decode(errors="replace")
+    _child, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return said
+    assert os.waitstatus_to_exitcode(status) == 0
+    return None
+
+
+@contextlib.contextmanager
+def bound(path: pathlib.Path, wanted: bool) -> t.Iterator[None]:
+    """Make the tree a mount point, which is converted in place."""
+    if wanted:
+        subprocess.run(["mount", "--bind", str(path), str(path)], check=True)
+    try:
+        yield
+    finally:
+        if wanted:
+            subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.parametrize(
+    "kind, wanted, becomes",
+    [
+        ("directory", True, False),
+        ("directory", False, False),
+        ("subvolume", True, False),
+        ("directory", True, True),
+        ("mount", True, False),
+        ("mount", False, False),
+    ],
+)
+def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, becomes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_btrfs_convert, "BATCH_FILES", 4)
+    killed = []
+    number = 0
+    while True:
+        base = pool / str(number)
+        base.mkdir()
+        path = base / "pg"
+        subvolume(path) if kind == "subvolume" else path.mkdir()
+        if not wanted:
+            chattr("+C", path)
+        grow(path, small=True)
+        before = describe(path)
+        content = describe(path, halfway=True)
+        want = Want(str(path), nocow=wanted, subvolume=becomes)
+        with bound(path, kind == "mount"):
+            doing = die_before_call(number, want)
+            if doing is None:
+                break
+            killed.append(doing)
+            assert describe(path, halfway=True) == content, doing
+            # A second kill a little later, on the way of taking it up.
+            die_before_call(number % 7, want)
+            assert describe(path, halfway=True) == content, doing
+            apply(want)
+            assert describe(path) == before, doing
+            assert wrong(path, wanted) == [], doing
+            assert traces(path) == [], doing
+            assert sorted(os.listdir(base)) == ["pg"], doing
+        assert path.stat().st_ino == 256 or not becomes
+        _btrfs_remove(base)
+        number += 1
+    said = {doing.split()[0] for doing in killed}
+    assert {"setxattr", "removexattr", "utime", "syncfs", "fsync", "unlink", "copy_file_range"} <= said
+    assert ("link" if kind == "mount" else "rename_exchange") in said
+    assert ("rename" in said) == (kind == "mount")
+
+
+def _btrfs_remove(base: pathlib.Path) -> None:
+    subprocess.run(["rm", "-rf", str(base)], check=True)
+
+
+# ------------------------------------------------------------------------------------------------------- power cuts
+
+
+class Cuts(Progress):
+    """Copies the disk's image at each step, as it is at this moment: what was not written yet is lost.
+
+    With commit, the file system is made to commit before, as it does by itself sooner or later: metadata without data not yet written.
+    """
+
+    def __init__(self, disk: Image, folder: pathlib.Path, commit: bool) -> None:
+        self.disk = disk
+        self.folder = folder
+        self.commit = commit
+        self.made: list[tuple[str, pathlib.Path]] = []
+
+    def step(self, name: str) -> None:
+        if self.commit:
+            handle = os.open(self.disk.path / "other", os.O_WRONLY | os.O_CREAT, 0o600)
+            os.ftruncate(handle, len(self.made) + 1)
+            # A change of the tree of subvolumes makes the whole file system commit.
+            os.close(handle)
+            subvolume(self.disk.path / f"commit{len(self.made)}")
+            subprocess.run(
+                ["btrfs", "-q", "subvolume", "delete", "--commit-after", str(self.disk.path / f"commit{len(self.made)}")], check=True, capture_output=True
+            )
+        copy = self.folder / f"cut{len(self.made)}.img"
+        subprocess.run(["cp", "--sparse=always", str(self.disk.file), str(copy)], check=True)
+        self.made.append((name, copy))
+
+
+@pytest.mark.parametrize("commit", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_power_cut_at_each_step(tmp_path: pathlib.Path, commit: bool, inside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_btrfs_convert, "BATCH_FILES", 8)
+    with image(tmp_path / "pool", megabytes=512) as disk:
+        path = disk.path / "pg"
+        path.mkdir()
+        grow(path, small=True)
+        os.sync()
+        before = describe(path)
+        content = describe(path, halfway=True)
+        cuts = Cuts(disk, tmp_path, commit)
+        with bound(path, inside):
+            apply(Want(str(path), nocow=True), cuts)
+        assert describe(path) == before
+    states = []
+    for step, copy in cuts.made:
+        after = Image.__new__(Image)
+        after.file, after.path = copy, tmp_path / "after"
+        after.path.mkdir(exist_ok=True)
+        after.mount()
+        try:
+            path = after.path / "pg"
+            assert describe(path, halfway=True) == content, step
+            states.append(len(wrong(path, True)))
+            with bound(path, inside):
+                apply(Want(str(path), nocow=True))
+            assert describe(path) == before, step
+            assert wrong(path, True) == [], step
+            assert traces(path) == [], step
+        finally:
+            after.umount()
+            os.unlink(copy)
+    # The first cut saw the old tree, the last the new one.
+    assert states[0] > 0
+    assert states[-1] == 0
+    shutil.rmtree(tmp_path / "after")

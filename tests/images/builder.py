@@ -1,0 +1,330 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the container images of the test machines: one OCI archive per image, for "podman load -i".
+
+Needs root, mmdebstrap and the Debian archive keyring; no container engine. Started by tests/images/build.
+
+An image is three layers: the Debian base (shared by all), the image's packages, and the image's own files. Each layer and each image is
+kept in the cache under the hash of everything that defines it, so that a change of one file rebuilds in a second and a second run does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import typing as t
+
+import archive
+import recipes
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DEFAULT_CACHE = "/var/cache/patriark-homelab-test"
+# Images and layers that nobody asked for during this time are removed by the next build.
+KEEP_DAYS = 7
+TOOLS = ("mmdebstrap", "unshare", "tar", "chroot")
+# Not part of an image: what belongs to the running container, and what the build itself leaves.
+SKIP = frozenset(["dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log", "var/cache/apt", "var/lib/apt/lists", "var/cache/debconf"])
+ENTER = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
+
+
+class BuildError(Exception):
+    """The image cannot be built; the text says why."""
+
+
+class Jobs:
+    """Child processes that die with the build, with all they started and mounted.
+
+    Each runs in mount and pid namespaces of its own: killing the first process ends the others, and no mount is ever seen outside.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running: set[subprocess.Popen[bytes]] = set()
+        self.stopped = False
+
+    def run(self, what: str, command: t.Sequence[str], **kwargs: t.Any) -> None:
+        full = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", *command]
+        with self.lock:
+            if self.stopped:
+                raise BuildError("stopped")
+            child = subprocess.Popen(  # pylint: disable=consider-using-with
+                full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kwargs
+            )
+            self.running.add(child)
+        try:
+            output = child.communicate()[0].decode(errors="replace")
+        finally:
+            with self.lock:
+                self.running.discard(child)
+        if child.returncode != 0:
+            raise BuildError(f"{what}: stopped" if self.stopped else f"{what} failed with status {child.returncode}:\n{output[-4000:]}")
+
+    def stop(self) -> None:
+        with self.lock:
+            self.stopped = True
+            for child in self.running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+
+
+def digest_of(*parts: t.Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def own_code() -> str:
+    """Hash of the programs that make images (what they make is hashed by each image)."""
+    content = []
+    for name in ("archive.py", "builder.py"):
+        with open(os.path.join(HERE, name), "rb") as handle:
+            content.append(hashlib.sha256(handle.read()).hexdigest())
+    return digest_of(*content)
+
+
+class Plan(t.NamedTuple):
+    """The hashes of an image and of its layers."""
+
+    image: recipes.Image
+    base: str
+    packages: str
+    files: str
+    whole: str
+
+
+def plan(image: recipes.Image) -> Plan:
+    base = digest_of(own_code(), recipes.SUITE, os.environ.get("HOMELAB_TEST_MIRROR", ""), recipes.EPOCH, recipes.BASE_PACKAGES, recipes.BASE_FINISH)
+    packages = digest_of(base, image.packages, image.prepare, image.finish)
+    files = digest_of(own_code(), recipes.EPOCH, image.files(HERE))
+    return Plan(image, base, packages, files, digest_of(packages, files, image.reference, image.config))
+
+
+class Builder:
+    """One run over one cache directory."""
+
+    def __init__(self, cache: str) -> None:
+        self.cache = cache
+        self.jobs = Jobs()
+        self.work = ""
+
+    def image_path(self, planned: Plan) -> str:
+        return os.path.join(self.cache, "images", f"{planned.image.name}-{planned.whole}.tar")
+
+    def layer_path(self, key: str) -> str:
+        return os.path.join(self.cache, "layers", key + ".tar")
+
+    @contextlib.contextmanager
+    def locked(self) -> t.Iterator[None]:
+        """Hold the cache and a work directory in it. Whoever holds the lock knows that any other work directory was left by a killed run."""
+        for name in ("images", "layers"):
+            os.makedirs(os.path.join(self.cache, name), exist_ok=True)
+        with open(os.path.join(self.cache, "images.lock"), "w", encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("waiting for another build that uses the same cache")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in os.listdir(self.cache):
+                if name.startswith("images-work."):
+                    archive.remove(os.path.join(self.cache, name))
+            self.work = tempfile.mkdtemp(prefix="images-work.", dir=self.cache)
+            try:
+                yield
+            finally:
+                archive.remove(self.work)
+
+    def build(self, plans: t.Sequence[Plan]) -> None:
+        with self.locked():
+            missing = [planned for planned in plans if not os.path.exists(self.image_path(planned))]
+            with stopping(self.jobs):
+                if missing:
+                    self.base_layer(missing[0])
+                with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
+                    futures = [pool.submit(self.image, planned) for planned in missing]
+                    try:
+                        for future in concurrent.futures.as_completed(futures):
+                            future.result()
+                    except BaseException:
+                        self.jobs.stop()
+                        raise
+            for planned in plans:
+                self.touch(planned)
+            self.prune()
+
+    def touch(self, planned: Plan) -> None:
+        """Note the use of an image and its layers, for the pruning."""
+        for path in (self.image_path(planned), *(self.layer_path(key) for key in (planned.base, planned.packages, planned.files))):
+            with contextlib.suppress(OSError):
+                os.utime(path)
+
+    def prune(self) -> None:
+        oldest = time.time() - KEEP_DAYS * 86400
+        for folder in ("images", "layers"):
+            for entry in os.scandir(os.path.join(self.cache, folder)):
+                if entry.name.endswith(".tar") and entry.stat().st_mtime < oldest:
+                    archive.remove(entry.path + ".digest")
+                    archive.remove(entry.path)
+
+    def layer(self, key: str, fill: t.Callable[[t.Any], None]) -> archive.Layer:
+        made = archive.write_layer(os.path.join(self.work, key + ".tar"), fill)
+        # The digest is moved last: it is the mark of a finished layer.
+        os.rename(made.path, self.layer_path(key))
+        os.rename(made.path + ".digest", self.layer_path(key) + ".digest")
+        return made._replace(path=self.layer_path(key))
+
+    def base_layer(self, planned: Plan) -> archive.Layer:
+        found = archive.read_layer(self.layer_path(planned.base))
+        if found is not None:
+            return found
+        say(f"base: installing Debian {recipes.SUITE} (about 45 s)")
+        root = os.path.join(self.work, "base")
+        mirror = os.environ.get("HOMELAB_TEST_MIRROR")
+        command = ["mmdebstrap", "--mode=root", "--variant=apt", "--include=" + ",".join(recipes.BASE_PACKAGES)]
+        command += ["--dpkgopt=" + option for option in recipes.DPKG_OPTIONS] + ["--aptopt=" + option for option in recipes.APT_OPTIONS]
+        command += [recipes.SUITE, root] + ([mirror] if mirror else [])
+        self.jobs.run("mmdebstrap", command, env=dict(os.environ, SOURCE_DATE_EPOCH=str(recipes.EPOCH)))
+        self.shell("base", root, recipes.BASE_FINISH)
+        return self.layer(planned.base, lambda stream: archive.write_tree(stream, root, archive.walk(root, SKIP), recipes.EPOCH))
+
+    def packages_layer(self, planned: Plan) -> archive.Layer:
+        found = archive.read_layer(self.layer_path(planned.packages))
+        if found is not None:
+            return found
+        image = planned.image
+        base = self.base_layer(planned)
+        say(f"{image.name}: installing {len(image.packages)} packages and what they need (20 to 60 s)")
+        root = os.path.join(self.work, image.name)
+        os.mkdir(root)
+        self.jobs.run("tar", ["tar", "--extract", "--numeric-owner", "--preserve-permissions", "--directory", root, "--file", base.path])
+        before = archive.scan(root, SKIP)
+        shutil.copyfile("/etc/resolv.conf", os.path.join(root, "etc/resolv.conf"))
+        self.shell(image.name, root, recipes.install_script(image))
+        os.unlink(os.path.join(root, "etc/resolv.conf"))
+        paths = archive.changed_paths(before, archive.scan(root, SKIP))
+        layer = self.layer(planned.packages, lambda stream: archive.write_tree(stream, root, paths, recipes.EPOCH))
+        archive.remove(root)
+        return layer
+
+    def shell(self, what: str, root: str, script: str) -> None:
+        environment = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
+        environment.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
+        self.jobs.run(what, ["sh", "-c", ENTER, root, "sh", "-euc", script], env=environment)
+
+    def image(self, planned: Plan) -> None:
+        started = time.monotonic()
+        image = planned.image
+        base = self.base_layer(planned)
+        packages = self.packages_layer(planned)
+        own = archive.read_layer(self.layer_path(planned.files))
+        if own is None:
+            own = self.layer(planned.files, lambda stream: archive.write_files(stream, image.files(HERE), recipes.EPOCH))
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(recipes.EPOCH))
+        comments = [f"Debian {recipes.SUITE}", "packages: " + " ".join(image.packages), "files of patriark.homelab"]
+        config = archive.image_config([base, packages, own], image.config, comments, created)
+        path = os.path.join(self.work, image.name + ".tar")
+        with open(path, "wb") as stream:
+            archive.write_image(stream, image.reference, [base, packages, own], config)
+        os.rename(path, self.image_path(planned))
+        size = os.stat(self.image_path(planned)).st_size / 1e6
+        say(f"{image.name}: ready, {size:.0f} MB, {time.monotonic() - started:.0f} s")
+
+
+@contextlib.contextmanager
+def stopping(jobs: Jobs) -> t.Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into an orderly end: children killed, work directory removed."""
+
+    def handler(number: int, frame: t.Any) -> None:
+        jobs.stop()
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, old in zip(numbers, previous):
+            signal.signal(number, old)
+
+
+def say(text: str) -> None:
+    print("images: " + text, file=sys.stderr, flush=True)
+
+
+def check_host() -> None:
+    problems = []
+    if os.geteuid() != 0:
+        problems.append("must run as root (it makes root file systems): use sudo")
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if absent:
+        problems.append(f"not found: {', '.join(absent)}; try: apt-get install mmdebstrap debian-archive-keyring util-linux tar")
+    if problems:
+        raise BuildError("; ".join(problems))
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="build",
+        description=f"Build the container images of the test machines as OCI archives for 'podman load -i'. Cache: $HOMELAB_TEST_CACHE or {DEFAULT_CACHE}. "
+        "$HOMELAB_TEST_MIRROR names a Debian mirror (default: mmdebstrap's own).",
+    )
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    names = [image.name for image in recipes.IMAGES]
+    for command, text, count in (
+        ("build", "build the named images (all, if none is named) that are not in the cache; prints their paths", "*"),
+        ("path", "print the path of a built image; fails when it is not built", None),
+        ("hash", "print the hash of what defines the named images (all, if none is named)", "*"),
+        ("list", "print name, reference, kind and state of every image", ""),
+    ):
+        sub = commands.add_parser(command, help=text, description=text)
+        if count != "":
+            sub.add_argument("names" if count else "name", nargs=count, metavar="NAME", help="one of: " + ", ".join(names))
+    return made
+
+
+def main(arguments: t.Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
+    images = {image.name: image for image in recipes.IMAGES}
+    wanted = getattr(options, "names", None) or ([options.name] if hasattr(options, "name") else list(images))
+    builder = Builder(os.environ.get("HOMELAB_TEST_CACHE") or DEFAULT_CACHE)
+    try:
+        unknown = [name for name in wanted if name not in images]
+        if unknown:
+            raise BuildError(f"no such image: {', '.join(unknown)}; there are {', '.join(images)}")
+        plans = [plan(images[name]) for name in wanted]
+        if options.command == "build":
+            check_host()
+            builder.build(plans)
+        for planned in plans:
+            path = builder.image_path(planned)
+            built = os.path.exists(path)
+            if options.command == "hash":
+                print(f"{planned.image.name} {planned.whole}" if len(plans) > 1 else planned.whole)
+            elif options.command == "list":
+                kind = "stand-in" if recipes.STAND_IN in planned.image.config["Labels"] else "real"
+                print(f"{planned.image.name:14} {planned.image.reference:56} {kind:9} {'built' if built else 'not built'}")
+            elif not built:
+                raise BuildError(f"{planned.image.name} is not built: run 'build {planned.image.name}' first")
+            else:
+                builder.touch(planned)
+                print(path)
+    except BuildError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

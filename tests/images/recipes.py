@@ -1,0 +1,239 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is in each container image of the test machines. Data, read by builder.py."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from archive import File
+
+SUITE = "trixie"
+# 2026-11-01. Nothing in an image carries a later time, so that two builds from the same packages are equal where that is cheap.
+EPOCH = 1793491200
+STAND_IN = "org.patriark.homelab.stand-in"
+PREFIX = "localhost/homelab-test/"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+IMMICH_VERSION = "2.5.5"
+
+BASE_PACKAGES = ("tzdata", "netbase")
+DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/doc/*",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/lintian/*",
+    "path-exclude=/usr/share/bug/*",
+)
+APT_OPTIONS = ('APT::Install-Recommends "false"', 'Acquire::Languages "none"')
+BASE_FINISH = """
+rm -f /etc/resolv.conf /etc/hostname /etc/machine-id /var/lib/dbus/machine-id /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old
+: > /etc/machine-id
+"""
+
+# Perl beyond perl-base is only needed by Debian's cluster tools, which the images do not use.
+DROP_PERL = """
+rm -rf /usr/share/perl /usr/share/perl5 /usr/lib/*/perl /usr/lib/*/perl5 /usr/lib/*/libperl.so*
+"""
+
+
+class Image(t.NamedTuple):
+    """One image. C(prepare) and C(finish) are shell for the root file system, before and after the packages are installed."""
+
+    name: str
+    reference: str
+    packages: tuple[str, ...]
+    config: dict[str, t.Any]
+    files: t.Callable[[str], list[File]]
+    prepare: str = ""
+    finish: str = ""
+
+
+def install_script(image: Image) -> str:
+    """The whole shell script that turns the base into the image's packages layer."""
+    return f"""
+printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+{image.prepare}
+apt-get update --quiet=2
+apt-get install -o Dpkg::Use-Pty=0 --quiet=2 --yes --no-install-recommends {" ".join(image.packages)}
+apt-get clean
+{image.finish}
+rm -rf /usr/sbin/policy-rc.d /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old /var/lib/systemd/deb-systemd-helper-enabled
+find /usr -depth -name __pycache__ -path '*/test*' -exec rm -rf {{}} +
+"""
+
+
+def text(root: str, path: str) -> bytes:
+    with open(os.path.join(root, path), "rb") as handle:
+        return handle.read()
+
+
+def python_files(root: str, package: str, target: str) -> list[File]:
+    """The modules of one of our programs."""
+    names = sorted(name for name in os.listdir(os.path.join(root, package)) if name.endswith(".py"))
+    return [File(f"{target}/{package}/{name}", text(root, f"{package}/{name}"), 0o644) for name in names]
+
+
+def template(root: str, *names: str) -> bytes:
+    """A configuration file made of fragments."""
+    return b"".join(text(root, f"postgres/{name}.conf") for name in names)
+
+
+def postgres_files(root: str) -> list[File]:
+    return [
+        File("usr/local/bin/immich-docker-entrypoint.sh", text(root, "postgres/entrypoint"), 0o755),
+        File("usr/local/bin/healthcheck.sh", text(root, "postgres/healthcheck"), 0o755),
+        File("usr/share/postgresql-templates/postgresql.ssd.conf", template(root, "postgresql", "ssd", "last"), 0o644),
+        File("usr/share/postgresql-templates/postgresql.hdd.conf", template(root, "postgresql", "last"), 0o644),
+        # Writable for any uid: the configuration file is put there at each first start.
+        File("etc/postgresql", mode=0o1777),
+        File("docker-entrypoint-initdb.d"),
+        # Writable for any uid too: the lock and the socket.
+        File("run/postgresql", mode=0o3777, owner=999, group=999),
+        File("var/lib/postgresql", owner=999, group=999),
+        File("var/lib/postgresql/data", mode=0o1777, owner=999, group=999),
+    ]
+
+
+def valkey_files(root: str) -> list[File]:
+    return [
+        File("usr/local/bin/docker-entrypoint.sh", text(root, "valkey/entrypoint"), 0o755),
+        File("usr/local/bin/redis-cli", link="/usr/bin/valkey-cli"),
+        File("usr/local/bin/redis-server", link="/usr/bin/valkey-server"),
+        File("data", owner=999, group=999),
+    ]
+
+
+def server_files(root: str) -> list[File]:
+    home = "usr/src/app/server"
+    return [
+        *python_files(root, "immich_server", home),
+        *(File(f"{home}/bin/{name}", text(root, f"immich_server/bin/{name}"), 0o755) for name in ("start.sh", "immich-healthcheck", "immich-admin")),
+        File("data"),
+    ]
+
+
+def ml_files(root: str) -> list[File]:
+    return [
+        *python_files(root, "immich_ml", "usr/src"),
+        File("usr/src/healthcheck.py", text(root, "immich_ml/healthcheck.py"), 0o644),
+        File("usr/local/bin/python", link="/usr/bin/python3"),
+        File("cache"),
+    ]
+
+
+def labels(title: str, version: str, stand_in: bool = False) -> dict[str, str]:
+    made = {"org.opencontainers.image.title": title, "org.opencontainers.image.version": version, "org.patriark.homelab.test-image": "true"}
+    return dict(made, **{STAND_IN: "true"}) if stand_in else made
+
+
+IMAGES = (
+    Image(
+        name="postgres",
+        reference=PREFIX + "postgres:17-pgvector0.8.0",
+        packages=("postgresql-17", "postgresql-17-pgvector"),
+        # The numbers are those of the image that is replaced; Debian's maintainer scripts keep an account that exists.
+        prepare="""
+echo postgres:x:999: >> /etc/group
+echo postgres:x:999:999:PostgreSQL:/var/lib/postgresql:/bin/bash >> /etc/passwd
+mkdir -p /etc/postgresql-common
+echo create_main_cluster=false > /etc/postgresql-common/createcluster.conf
+""",
+        # Without LLVM and its provider the server runs as with jit=off: 160 MB less.
+        finish=DROP_PERL
+        + """
+rm -rf /usr/lib/*/libLLVM* /usr/lib/*/libz3.so* /usr/lib/postgresql/17/lib/llvmjit* /usr/lib/postgresql/17/lib/bitcode
+rm -rf /usr/share/i18n /usr/share/postgresql-common
+rm -rf /etc/ssl/private/* /etc/ssl/certs/ssl-cert-snakeoil.pem /var/lib/postgresql/* /etc/postgresql/* /var/log/postgresql
+""",
+        files=postgres_files,
+        config={
+            "Entrypoint": ["/usr/local/bin/immich-docker-entrypoint.sh"],
+            "Cmd": ["postgres", "-c", "config_file=/etc/postgresql/postgresql.conf"],
+            "Env": [f"PATH={PATH}:/usr/lib/postgresql/17/bin", "PG_MAJOR=17", "PGDATA=/var/lib/postgresql/data", "LANG=C.UTF-8"],
+            "ExposedPorts": {"5432/tcp": {}},
+            "Volumes": {"/var/lib/postgresql/data": {}},
+            "StopSignal": "SIGINT",
+            "Labels": labels("PostgreSQL 17 with pgvector, from Debian", "17"),
+        },
+    ),
+    Image(
+        name="valkey",
+        reference=PREFIX + "valkey:8.1",
+        packages=("valkey-server", "valkey-tools"),
+        prepare="""
+echo valkey:x:999: >> /etc/group
+echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
+""",
+        finish=DROP_PERL,
+        files=valkey_files,
+        config={
+            "Entrypoint": ["docker-entrypoint.sh"],
+            "Cmd": ["valkey-server"],
+            "Env": [f"PATH={PATH}"],
+            "WorkingDir": "/data",
+            "ExposedPorts": {"6379/tcp": {}},
+            "Volumes": {"/data": {}},
+            "Labels": labels("Valkey, from Debian", "8.1"),
+        },
+    ),
+    Image(
+        name="immich-server",
+        reference=f"{PREFIX}immich-server-stand-in:v{IMMICH_VERSION}",
+        packages=(
+            "curl",
+            "postgresql-client-17",
+            "python3",
+            "python3-aiohttp",
+            "python3-bcrypt",
+            "python3-pil",
+            "python3-psycopg",
+            "python3-psycopg-pool",
+            "python3-redis",
+            "python3-yaml",
+            "tini",
+        ),
+        finish=DROP_PERL,
+        files=server_files,
+        config={
+            "Entrypoint": ["tini", "--", "/bin/bash", "-c"],
+            "Cmd": ["start.sh"],
+            "Env": [
+                f"PATH={PATH}:/usr/src/app/server/bin",
+                "PYTHONPATH=/usr/src/app/server",
+                "PYTHONDONTWRITEBYTECODE=1",
+                f"IMMICH_VERSION=v{IMMICH_VERSION}",
+                "IMMICH_ENV=production",
+            ],
+            "WorkingDir": "/usr/src/app/server",
+            "ExposedPorts": {"2283/tcp": {}},
+            "Volumes": {"/data": {}},
+            "Labels": labels("Stand-in for immich-server", f"v{IMMICH_VERSION}", True),
+        },
+    ),
+    Image(
+        name="immich-ml",
+        reference=f"{PREFIX}immich-ml-stand-in:v{IMMICH_VERSION}",
+        packages=("python3", "tini"),
+        files=ml_files,
+        config={
+            "Entrypoint": ["tini", "--"],
+            "Cmd": ["python", "-m", "immich_ml"],
+            "Env": [
+                f"PATH={PATH}",
+                "PYTHONPATH=/usr/src",
+                "PYTHONUNBUFFERED=1",
+                "PYTHONDONTWRITEBYTECODE=1",
+                "DEVICE=cpu",
+                "MACHINE_LEARNING_CACHE_FOLDER=/cache",
+            ],
+            "WorkingDir": "/usr/src",
+            "ExposedPorts": {"3003/tcp": {}},
+            "Labels": labels("Stand-in for immich-machine-learning", f"v{IMMICH_VERSION}", True),
+        },
+    ),
+)
