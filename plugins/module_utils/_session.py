@@ -158,7 +158,7 @@ class Session:
     @contextlib.contextmanager
     def files(self) -> t.Iterator[None]:
         """Touch files with the account's effective ids while the block runs (do not run commands inside)."""
-        if self.system or os.geteuid() != 0:
+        if self.system or not self.exists or os.geteuid() != 0:  # without an account (check mode) there is only to be read
             yield
             return
         groups, egid = os.getgroups(), os.getegid()

@@ -28,6 +28,7 @@ attributes:
     support: full
   platform:
     platforms: posix
+    support: full
 options:
   rows:
     description: The checks.

@@ -28,6 +28,7 @@ attributes:
     support: full
   platform:
     platforms: posix
+    support: full
 options:
   role:
     description: Name of a role of this collection, without the collection's name.

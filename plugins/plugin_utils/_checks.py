@@ -16,8 +16,13 @@ import re
 import textwrap
 import typing as t
 
-import jmespath
-from jmespath.exceptions import JMESPathError
+try:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+except ImportError as error:
+    JMESPATH_MISSING: ImportError | None = error
+else:
+    JMESPATH_MISSING = None
 
 SEVERITIES = ("error", "warning")
 REQUIRED = ("area", "name", "query", "expect", "fix")
@@ -70,6 +75,8 @@ def plain(value: t.Any) -> t.Any:
 
 def evaluate(rows: t.Sequence[t.Mapping[str, t.Any]], facts: t.Any) -> list[Result]:
     """Look at every row; a row that cannot be read is an error of the caller."""
+    if JMESPATH_MISSING:
+        raise RowError("the Python library jmespath is missing where Ansible runs: pip install jmespath") from JMESPATH_MISSING
     facts = plain(facts)
     return [_evaluate_row(plain(row), facts) for row in rows]
 

@@ -35,7 +35,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_CACHE = "/var/cache/patriark-homelab-test"
 # Images and layers that nobody asked for during this time are removed by the next build.
 KEEP_DAYS = 7
-TOOLS = ("mmdebstrap", "unshare", "tar", "chroot")
+TOOLS = ("mmdebstrap", "unshare", "setpriv", "tar", "chroot")
 # Not part of an image: what belongs to the running container, and what the build itself leaves.
 SKIP = frozenset(["dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log", "var/cache/apt", "var/lib/apt/lists", "var/cache/debconf"])
 ENTER = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
@@ -49,6 +49,7 @@ class Jobs:
     """Child processes that die with the build, with all they started and mounted.
 
     Each runs in mount and pid namespaces of its own: killing the first process ends the others, and no mount is ever seen outside.
+    It is killed by the kernel when the build itself is killed.
     """
 
     def __init__(self) -> None:
@@ -57,13 +58,11 @@ class Jobs:
         self.stopped = False
 
     def run(self, what: str, command: t.Sequence[str], **kwargs: t.Any) -> None:
-        full = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", *command]
+        full = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--", *command]
         with self.lock:
             if self.stopped:
                 raise BuildError("stopped")
-            child = subprocess.Popen(  # pylint: disable=consider-using-with
-                full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kwargs
-            )
+            child = subprocess.Popen(full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kwargs)
             self.running.add(child)
         try:
             output = child.communicate()[0].decode(errors="replace")

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import typing as t
 
@@ -121,10 +121,12 @@ def main() -> None:
         raise SystemExit("machine: run this as root or with sudo")
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that clean-up code runs
         signal.signal(number, lambda *_: sys.exit(1))
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         args.run(args)
-        return
-    raise SystemExit(130)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except subprocess.CalledProcessError as error:  # it has said on stderr what is wrong
+        raise SystemExit(f"machine: {error.cmd[0]} failed ({error.returncode}) in: {' '.join(error.cmd)}") from None
 
 
 main()

@@ -164,7 +164,8 @@ class Machine:
             subprocess.run(["modprobe", "-qa", "loop", "btrfs", "overlay", "fuse", "tun"], check=False, stderr=subprocess.DEVNULL)
         options = [
             f"--directory={self.dir / 'root'}",
-            f"--machine={self.name}",
+            f"--machine={self.name}-{self.dir.parent.name}",  # a systemd on the host makes a scope of this name
+            f"--hostname={self.name}",
             "--boot",
             "--quiet",
             "--private-network",
@@ -358,7 +359,7 @@ def end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-    for _ in range(100):
+    for dummy in range(100):
         if not alive(pid):
             return
         time.sleep(0.05)

@@ -100,6 +100,8 @@ def debootstrap(suite: str, disk: pathlib.Path) -> None:
                 f"--include={','.join(PACKAGES)}",
                 f"--keyring={KEYRING}",
                 "--aptopt=Acquire::Languages none",
+                # a mirror that stopped being refreshed still has a whole and signed set of packages
+                "--aptopt=Acquire::Check-Valid-Until false",
                 f"--customize-hook={HERE / 'customize'} $1",
                 suite,
                 str(tar),

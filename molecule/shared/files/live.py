@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Looks at the live machine, as root, with nothing of this collection: is it what the card says?
@@ -106,6 +105,7 @@ def services(inspected: dict[str, t.Any]) -> None:
         equal(f"{name}: no User=", inspected[name]["Config"]["User"], "")
         mounts = {item["Destination"]: item["Source"] for item in inspected[name]["Mounts"] if item["Destination"] in MOUNTS[name]}
         equal(f"{name}: mounts", mounts, MOUNTS[name])
+    claim("immich-server: has the graphics device", account("podman", "exec", "immich-server", "ls", "/dev/dri", check=False) == "renderD128")
 
 
 def networks(inspected: dict[str, t.Any]) -> None:
@@ -142,7 +142,8 @@ def secrets(inspected: dict[str, t.Any]) -> None:
     secret = account("podman", "exec", "postgresql-immich", "cat", "/run/secrets/immich-db-password")
     claim("the database password is a generated one", re.fullmatch(r"[A-Za-z0-9]{20,}", secret))
     for name, data in inspected.items():
-        claim(f"{name}: the password is in no environment and no argument", secret not in json.dumps(data))
+        environment = pathlib.Path(f"/proc/{data['State']['Pid']}/environ").read_text(errors="replace")
+        claim(f"{name}: the password is in no environment and no argument", secret not in json.dumps(data) + environment)
     units = pathlib.Path(f"/home/{ACCOUNT}/.config/containers/systemd")
     claim("the password is in no unit or env file", not any(secret in path.read_text() for path in units.rglob("*") if path.is_file()))
 
@@ -168,7 +169,7 @@ def photo(script: str) -> None:
     broken = upload("--damaged")
     line = rf"ERROR \[Microservices:.*{broken['asset']['id']}.*Unable to run job handler \(AssetGenerateThumbnails\)"
     journal = ""
-    for _ in range(40):
+    for dummy in range(40):
         journal = account("journalctl", "--user", "-u", "immich-server.service", "--no-pager", "-o", "cat")
         if re.search(line, journal):
             break

@@ -33,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     models: predict.Models
 
-    def do_GET(self) -> None:  # pylint: disable=invalid-name
+    def do_GET(self) -> None:
         if self.path == "/ping":
             self.answer(200, b"pong", "text/plain; charset=utf-8")
         elif self.path == "/":
@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer_json(404, {"detail": "Not Found"})
 
-    def do_POST(self) -> None:  # pylint: disable=invalid-name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path != "/predict":
             self.answer_json(404, {"detail": "Not Found"})
