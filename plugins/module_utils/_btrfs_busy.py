@@ -125,7 +125,7 @@ def inside(real: str, table: t.Sequence[Mount]) -> tuple[str, str]:
     covering = [mount for mount in table if real == mount.point or real.startswith(mount.point.rstrip("/") + "/")]
     # The last of several mounts on one place is the one on top.
     best = max(enumerate(covering), key=lambda pair: (len(pair[1].point), pair[0]))[1]
-    return best.device, os.path.normpath(f"{best.root}/{real[len(best.point) :]}")
+    return best.device, os.path.join(best.root, real[len(best.point) :].strip("/")).rstrip("/") or "/"
 
 
 def bindings(real: str, own: t.Sequence[Mount], other: t.Sequence[Mount]) -> list[Mount]:

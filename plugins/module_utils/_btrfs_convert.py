@@ -30,7 +30,7 @@ import time
 import typing as t
 import uuid
 
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_busy, _btrfs_copy, _btrfs_walk
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_busy, _btrfs_copy, _btrfs_walk
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_copy import MARKER, Key, Survey
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import printable
@@ -62,8 +62,12 @@ class Progress:
 
 
 def _marker_names() -> list[str]:
-    """As root only what root alone can have written counts."""
-    return [f"trusted.{MARKER}"] if os.geteuid() == 0 else [f"user.{MARKER}"]
+    """As root only what root alone can have written counts. Root of a user namespace may not write it and is like any account."""
+    if os.geteuid() == 0:
+        with open("/proc/self/uid_map", encoding="ascii") as stream:
+            if stream.read().split() == ["0", "0", "4294967295"]:
+                return [f"trusted.{MARKER}"]
+    return [f"user.{MARKER}"]
 
 
 def read_marker(fd: int) -> dict[str, t.Any] | None:
@@ -483,9 +487,6 @@ class _InPlace:
             self.progress.step("resumed")
             for batch in _batches(work.wrong, work.sizes):
                 self._replace(batch)
-            # What was open while its directory took the flag would have been seen; what is wrong now came later.
-            if _btrfs_audit.audit(self.root, self.nocow, self.skip).wrong_files:
-                raise _btrfs_copy.Changed("files came while it was converted, so somebody uses it; run again when that has stopped")
             self._restore_times()
             _btrfs.syncfs(self.root)
             self.progress.step("restored")
@@ -536,11 +537,23 @@ class _InPlace:
                 base = os.path.basename(path)
                 number = base[len(self.prefix) :]
                 key = (device, int(number)) if number.isdigit() else None
-                if key is not None and links > 1 and key in work.wrong:
+                if key is not None and links > 1 and key in work.wrong and self._still_equal(directory, base, work.wrong[key][0]):
                     self._move_links(directory, base, work.wrong.pop(key))
-                os.unlink(base, dir_fd=directory)
+                # The link of a temporary file may have served just now.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(base, dir_fd=directory)
             finally:
                 os.close(directory)
+
+    def _still_equal(self, directory: int, temporary: str, path: str) -> bool:
+        """Whether nobody has written since the kill. Otherwise the names stay apart, each with what was written through it."""
+        mine = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
+        where = self._open(path)
+        try:
+            theirs = os.stat(os.path.basename(path), dir_fd=where, follow_symlinks=False)
+        finally:
+            os.close(where)
+        return (mine.st_mtime_ns, mine.st_size) == (theirs.st_mtime_ns, theirs.st_size)
 
     def _replace(self, batch: list[tuple[Key, list[str]]]) -> None:
         states = {}

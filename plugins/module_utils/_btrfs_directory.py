@@ -304,6 +304,8 @@ def look(want: Want, listed: frozenset[str] = frozenset(), existing: str = "fail
         existing: convert also looks for what a conversion would meet, if one is needed.
     """
     real = canonical(want.path)
+    if real == "/":
+        return Facts(real, obstacle="the root directory is not managed by this module")
     try:
         info = os.lstat(real)
     except FileNotFoundError:
@@ -433,10 +435,25 @@ def apply(want: Want, facts: Facts, todo: Plan, listed: frozenset[str], progress
 def _convert(want: Want, facts: Facts, todo: Plan, listed: frozenset[str], progress: Progress) -> None:
     progress.begin(want.path, todo.amount)
     try:
-        _btrfs_convert.convert(facts.real, want.nocow, todo.make_subvolume, str(todo.convert), skip_set(facts.real, listed), progress)
+        skip = skip_set(facts.real, listed)
+        _btrfs_convert.convert(facts.real, want.nocow, todo.make_subvolume, str(todo.convert), skip, progress)
+        _prove(want, facts, skip)
     except (BtrfsError, OSError) as error:
         reason = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) and error.filename else error
         raise BtrfsError(f"{want.path}: the conversion was given up: {reason}. No data was lost; run again to take it up.") from error
+
+
+def _prove(want: Want, facts: Facts, skip: set[str]) -> None:
+    """What came while files were replaced in place, or since an interrupted conversion was begun, is not in it."""
+    if want.nocow is None:
+        return
+    anchor = open_path(facts.real)
+    try:
+        left = _btrfs_audit.audit(anchor, want.nocow, skip)
+    finally:
+        os.close(anchor)
+    if left.wrong_files or left.wrong_dirs:
+        raise BtrfsError(f"it is done, but other files have come since it was begun: {names(left.offenders, left.wrong_files)}")
 
 
 def _fix(want: Want, fd: int, facts: Facts, listed: frozenset[str]) -> None:

@@ -42,7 +42,7 @@ class Bench:
         self.path = base / "disk"
         self.options = options
         self.rows: list[dict[str, t.Any]] = []
-        self.out = open(options.output, "w", encoding="utf-8") if options.output else None
+        self.lines: list[str] = []
 
     def __enter__(self) -> Bench:
         self.path.mkdir()
@@ -54,8 +54,8 @@ class Bench:
 
     def __exit__(self, *_reason: object) -> None:
         run("umount", str(self.path))
-        if self.out:
-            self.out.close()
+        if self.options.output:
+            pathlib.Path(self.options.output).write_text("".join(self.lines), encoding="utf-8")
 
     def mount(self) -> None:
         run("mount", "-o", "loop,noatime", str(self.image), str(self.path))
@@ -70,10 +70,8 @@ class Bench:
 
     def record(self, **row: t.Any) -> None:
         self.rows.append(row)
-        text = json.dumps(row)
-        print(text, flush=True)
-        if self.out:
-            print(text, file=self.out, flush=True)
+        self.lines.append(json.dumps(row) + "\n")
+        print(self.lines[-1], end="", flush=True)
 
     def ratio(self, bench: str, key: str, ours: str, theirs: str) -> None:
         middle = {side: statistics.median(row[key] for row in self.rows if row.get("bench") == bench and row.get("side") == side) for side in (ours, theirs)}

@@ -75,11 +75,13 @@ class Run:
     def __init__(self) -> None:
         self.environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
 
-    def __call__(self, *directories: dict[str, t.Any], check: bool = False, uid: int = 0, ok: bool = True, **options: t.Any) -> Outcome:
-        """Run the module once. ok: whether it has to succeed."""
+    def __call__(
+        self, *directories: dict[str, t.Any], check: bool = False, uid: int = 0, within: t.Sequence[str] = (), ok: bool = True, **options: t.Any
+    ) -> Outcome:
+        """Run the module once. within: a command to run it with. ok: whether it has to succeed."""
         arguments = {"directories": list(directories), "_ansible_check_mode": check, "_ansible_diff": True, **options}
         done = subprocess.run(
-            [sys.executable, "-c", _RUNNER, str(uid)],
+            [*within, sys.executable, "-c", _RUNNER, str(uid)],
             input=json.dumps(arguments),
             capture_output=True,
             text=True,

@@ -12,7 +12,7 @@ import stat
 import subprocess
 
 import pytest
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_walk
 from ansible_collections.patriark.homelab.tests.btrfs.support import Run, chattr, flags, image, nocow, subvolume
 
 NOBODY = 65534
@@ -199,6 +199,18 @@ def test_empty_plain_directory_becomes_a_subvolume_and_keeps_its_attributes(run:
     assert os.listdir(pool) == ["pg"]
 
 
+def test_empty_directory_after_a_kill_on_the_way_to_a_subvolume(run: Run, pool: pathlib.Path) -> None:
+    (pool / "pg").mkdir()
+    subvolume(pool / ".pg.subvolume-new")
+    run.same({"path": str(pool / "pg"), "subvolume": True})
+    assert (pool / "pg").stat().st_ino == 256
+    assert os.listdir(pool) == ["pg"]
+    (pool / "other").mkdir()
+    (pool / ".other.subvolume-new" / "precious").mkdir(parents=True)
+    assert "cannot be replaced" in run({"path": str(pool / "other"), "subvolume": True}, ok=False)["msg"]
+    assert (pool / ".other.subvolume-new" / "precious").is_dir()
+
+
 def test_plain_directory_with_content_is_not_turned_into_a_subvolume(run: Run, pool: pathlib.Path) -> None:
     path = pool / "pg"
     (path / "base").mkdir(parents=True)
@@ -292,7 +304,7 @@ def test_symlinks(run: Run, pool: pathlib.Path) -> None:
     assert "symlink to real" in run({"path": str(pool / "link"), "nocow": True}, ok=False)["msg"]
     assert not nocow(pool / "real")
     (pool / "dangling").symlink_to("nowhere")
-    assert "dangling" in run({"path": str(pool / "dangling" / "pg"), "nocow": True}, ok=False)["msg"]
+    assert "is a dangling symlink" in run({"path": str(pool / "dangling" / "pg"), "nocow": True}, ok=False)["msg"]
     # Inside a tree a symlink is neither followed nor opened.
     outside = pool / "outside"
     outside.mkdir()
@@ -317,6 +329,7 @@ def test_not_a_directory(run: Run, pool: pathlib.Path) -> None:
     (pool / "file").touch()
     assert "not a directory" in run({"path": str(pool / "file")}, ok=False)["msg"]
     assert "not a directory" in run({"path": str(pool / "file" / "below")}, ok=False)["msg"]
+    assert "root directory" in run({"path": "/"}, ok=False)["msg"]
     assert "not absolute" in run({"path": "relative/path"}, ok=False)["msg"]
 
 
@@ -341,6 +354,38 @@ def test_mount_points_below_are_not_part_of_the_tree(run: Run, pool: pathlib.Pat
         assert not nocow(other)
     finally:
         subprocess.run(["umount", str(path / "a b")], check=True)
+
+
+def test_what_the_kernel_accepts_and_does_not_do_is_noticed(pool: pathlib.Path) -> None:
+    (pool / "cow").write_bytes(DATA)
+    (pool / "d").mkdir()
+    chattr("+C", pool / "d")
+    (pool / "d" / "nocow").write_bytes(DATA)
+    for path, wanted in ((pool / "cow", True), (pool / "d" / "nocow", False)):
+        with open(path, "rb") as stream, pytest.raises(_btrfs.BtrfsError, match="did nothing: it has data in it"):
+            _btrfs.set_nocow(stream.fileno(), wanted, "it")
+
+
+def test_symlink_swapped_in_during_the_walk_leads_nowhere(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = pool / "outside"
+    outside.mkdir()
+    (outside / "empty").touch()
+    (pool / "tree" / "sub").mkdir(parents=True)
+    opened = _btrfs_walk.open_quiet
+
+    def swap(name: str, how: int, directory: int) -> int:
+        if name == "sub":
+            os.rmdir("sub", dir_fd=directory)
+            os.symlink(outside, "sub", dir_fd=directory)
+        return opened(name, how, directory)
+
+    monkeypatch.setattr(_btrfs_walk, "open_quiet", swap)
+    fd = os.open(pool / "tree", os.O_RDONLY)
+    found = _btrfs_audit.audit(fd, True, fix=True)
+    os.close(fd)
+    assert (found.dirs, found.files) == (1, 0)
+    assert not nocow(outside)
+    assert not nocow(outside / "empty")
 
 
 # --------------------------------------------------------------------------------------------- other file systems

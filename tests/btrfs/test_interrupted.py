@@ -14,7 +14,7 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_convert
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_busy, _btrfs_convert
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Progress
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directories import Directories
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Want
@@ -98,6 +98,8 @@ def bound(path: pathlib.Path, wanted: bool) -> t.Iterator[None]:
 )
 def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, becomes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_btrfs_convert, "BATCH_FILES", 4)
+    # Looking through all processes of the machine is most of the time, changes nothing and is tested elsewhere.
+    monkeypatch.setattr(_btrfs_busy, "users", lambda real, inodes: _btrfs_busy.Users())
     killed = []
     number = 0
     while True:
@@ -136,6 +138,55 @@ def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, 
 
 def _btrfs_remove(base: pathlib.Path) -> None:
     subprocess.run(["rm", "-rf", str(base)], check=True)
+
+
+def test_written_between_the_kill_and_the_next_run(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two names of one file were parted by the kill; what is written through either of them afterwards must survive."""
+    path = pool / "pg"
+    path.mkdir()
+    for name in ("one", "two", "three"):
+        os.link(path / "one", path / name) if name != "one" else (path / name).write_bytes(b"first")
+    with bound(path, True):
+
+        class Dies(Progress):
+            def step(self, name: str) -> None:
+                if name == "link moved":
+                    raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            apply(Want(str(path), nocow=True), Dies())
+        parted = {name: (path / name).stat().st_ino for name in ("one", "two", "three")}
+        assert len(set(parted.values())) == 2
+        old = max(parted, key=lambda name: list(parted.values()).count(parted[name]))
+        (path / old).write_bytes(b"written afterwards")
+        content = {name: (path / name).read_bytes() for name in parted}
+        apply(Want(str(path), nocow=True))
+        assert {name: (path / name).read_bytes() for name in parted} == content
+        assert wrong(path, True) == []
+        assert traces(path) == []
+
+
+def test_files_that_came_after_the_exchange_are_not_taken_for_converted(pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    (path / "one").write_bytes(b"first")
+
+    class Dies(Progress):
+        def step(self, name: str) -> None:
+            if name == "exchange synced":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apply(Want(str(path), nocow=True), Dies())
+    (pool / "late").write_bytes(b"moved in")
+    os.rename(pool / "late", path / "late")
+    with pytest.raises(_btrfs.BtrfsError, match="have come since it was begun: late"):
+        apply(Want(str(path), nocow=True))
+    assert wrong(path, True) == ["late"]
+    apply(Want(str(path), nocow=True))
+    assert wrong(path, True) == []
+    assert traces(path) == []
+    assert {entry.name: entry.read_bytes() for entry in path.iterdir()} == {"one": b"first", "late": b"moved in"}
 
 
 # ------------------------------------------------------------------------------------------------------- power cuts

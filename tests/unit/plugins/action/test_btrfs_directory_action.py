@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plugin's part of a conversion, with the target played by a script. molecule/btrfs has it over ssh."""
+
+from __future__ import annotations
+
+import json
+import time
+import types
+import typing as t
+
+import pytest
+from ansible.plugins.action import ActionBase
+from ansible_collections.patriark.homelab.plugins.action.btrfs_directory import ActionModule, _quoted
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_progress import VARIABLE
+
+JOB = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "started": 1, "finished": 0, "changed": True}
+END = {"ansible_job_id": "j1.2", "results_file": "x", "finished": 1, "started": 1, "stdout": "", "stderr": "", "changed": False, "directories": []}
+
+
+class Target:
+    """Plays a job on the target: what its progress file holds at each look ("" when there is none)."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, looks: t.Sequence[str], args: dict[str, t.Any], check_mode: bool = False, job: t.Any = None) -> None:
+        self.looks = list(looks)
+        self.calls: list[dict[str, t.Any]] = []
+        self.commands: list[str] = []
+        self.shown: list[str] = []
+        self.now = 0.0
+        self.job = job or JOB
+        monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
+        monkeypatch.setattr(time, "sleep", self._sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        self.action = ActionModule.__new__(ActionModule)
+        self.action._task = types.SimpleNamespace(args=args, check_mode=check_mode, async_val=0, environment=[{"LANG": "C"}])
+        self.action._connection = types.SimpleNamespace(always_pipeline_modules=False)
+        self.action._display = types.SimpleNamespace(display=self.shown.append)
+        monkeypatch.setattr(self.action, "_execute_module", self._module)
+        monkeypatch.setattr(self.action, "_low_level_execute_command", self._command)
+        monkeypatch.setattr(self.action, "get_shell_option", lambda name, default: default)
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += 3
+
+    def _module(self, **options: t.Any) -> dict[str, t.Any]:
+        task = self.action._task
+        self.calls.append({**options, "async_val": task.async_val, "environment": [*task.environment]})
+        if options.get("wrap_async"):
+            return dict(self.job)
+        if "module_name" in options:
+            return dict(END if not self.looks else JOB)
+        return {"changed": True, "plain": True}
+
+    def _command(self, command: str) -> dict[str, t.Any]:
+        self.commands.append(command)
+        return {"stdout": self.looks.pop(0) if command.startswith("if") and self.looks else ""}
+
+    def run(self) -> dict[str, t.Any]:
+        return self.action.run(task_vars={"inventory_hostname": "photos"})
+
+
+def progress(done: int) -> str:
+    return json.dumps({"path": "/pg", "total": 100, "done": done, "seconds": 10.0, "step": "marked"})
+
+
+def test_progress_is_shown_and_the_result_is_the_module_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(monkeypatch, ["", progress(20), progress(50), progress(90), ""], {"existing": "convert"})
+    assert target.run() == {"changed": False, "directories": []}
+    assert target.shown == ["photos: /pg: 20 % of 100 bytes, 2 bytes/s, 0:41 left", "photos: /pg: 90 % of 100 bytes, 9 bytes/s, 0:02 left"]
+    start = target.calls[0]
+    assert start["wrap_async"] is True
+    assert start["async_val"] > 86400
+    path = start["environment"][-1][VARIABLE]
+    assert path.startswith("~/.ansible_async/homelab-")
+    assert target.action._task.environment == [{"LANG": "C"}]
+    assert target.action._task.async_val == 0
+    # The heartbeat at each look, and nothing left at the end.
+    assert all(f"touch {path}.alive" in command for command in target.commands[:-1])
+    assert target.commands[-1] == f"rm -f {path} {path}.alive"
+    assert target.calls[-1]["module_args"]["mode"] == "cleanup"
+    assert target.calls[-1]["module_args"]["_async_dir"] == "/root/.ansible_async"
+
+
+def test_a_job_that_died_and_left_its_file_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(monkeypatch, [progress(20)] * 10, {"existing": "convert"})
+    assert target.run()["changed"] is False
+    assert [call["module_args"]["mode"] for call in target.calls[1:]] == ["status", "cleanup"]
+
+
+@pytest.mark.parametrize("args, check_mode", [({}, False), ({"existing": "fail"}, False), ({"existing": "convert"}, True)])
+def test_what_cannot_take_long_runs_at_once(monkeypatch: pytest.MonkeyPatch, args: dict[str, t.Any], check_mode: bool) -> None:
+    target = Target(monkeypatch, [], args, check_mode)
+    assert target.run() == {"changed": True, "plain": True}
+    assert [call["wrap_async"] for call in target.calls] == [0]
+
+
+def test_a_job_that_did_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(monkeypatch, [], {"existing": "convert"}, job={"failed": True, "msg": "no python"})
+    assert target.run() == {"failed": True, "msg": "no python"}
+
+
+def test_quoting_keeps_the_home_folder() -> None:
+    assert _quoted("~/a b/c") == "~/'a b/c'"
+    assert _quoted("/a b") == "'/a b'"
