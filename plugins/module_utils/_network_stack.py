@@ -252,6 +252,7 @@ class NetworkStack:
             restart=restart,
             prepare=self._prepare if self.drift or self.removed else None,
             undo=self._undo if self.drift else None,
+            networks=set(self.live) if self.seen else None,
         )
 
     def _prepare(self) -> None:

@@ -15,6 +15,7 @@ import os
 import pathlib
 import shutil
 import signal
+import stat
 import subprocess
 import time
 import typing as t
@@ -23,6 +24,7 @@ from rootfs import copy, say
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 POOL_SIZE = "12G"  # sparse
+DEVICES = {"fuse": (10, 229), "net/tun": (10, 200)}  # character devices by number (Documentation/admin-guide/devices.txt)
 SUBVOLUMES = ("subvol3-opptak", "subvol7-containers")
 BOOT_DEADLINE = 120.0
 STOP_DEADLINE = 40.0
@@ -110,6 +112,7 @@ class Machine:
             copy(disk, self.dir / "disk.img")
             self.make_pool()
             self.make_keys()
+            self.make_devices()
             self.start()
         except BaseException:
             self.destroy()
@@ -139,6 +142,14 @@ class Machine:
         if "SUDO_UID" in os.environ:  # the person who typed sudo runs ansible
             for name in ("key", "key.pub", "known_hosts", "ssh_config"):
                 os.chown(self.dir / name, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+
+    def make_devices(self) -> None:
+        """Nodes of the machine's own: it sets their permissions at boot, and the host's must stay as they are."""
+        for name, (major, minor) in DEVICES.items():
+            path = self.dir / "dev" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+            path.chmod(0o666)
 
     def ssh_config(self) -> str:
         command = f"{pathlib.Path(__file__).with_name('machine')} connect {self.name}"
@@ -171,8 +182,7 @@ class Machine:
             "--private-network",
             "--capability=all",
             "--system-call-filter=@keyring bpf",
-            "--bind=/dev/fuse",
-            "--bind=/dev/net/tun",
+            *(f"--bind={self.dir / 'dev' / path}:/dev/{path}" for path in DEVICES),
             f"--bind={self.dir / 'pool'}:/mnt/btrfs-pool",
             "--register=no",
             "--resolv-conf=off",

@@ -79,7 +79,7 @@ class Database:
         except psycopg.OperationalError as error:
             raise ConnectFailed(error) from error
         async with connection:
-            version = str((await (await connection.execute("SHOW server_version")).fetchall())[0]["server_version"]).split(" ")[0]
+            version = str((await (await connection.execute("SHOW server_version")).fetchall())[0]["server_version"]).partition(" ")[0]
             versions.check_postgres(version)
             await connection.execute("SELECT pg_advisory_lock(%s)", (schema.MIGRATION_LOCK,))
             try:

@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.patriark.homelab.plugins.action.btrfs_directory import ActionModule, _quoted
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_progress import VARIABLE
 
-JOB = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "started": 1, "finished": 0, "changed": True}
+JOB = {"ansible_job_id": "j1.2", "results_file": "/var/tmp/.ansible_async/j1.2", "started": 1, "finished": 0, "changed": True}
 END = {"ansible_job_id": "j1.2", "results_file": "x", "finished": 1, "started": 1, "stdout": "", "stderr": "", "changed": False, "directories": []}
 
 
@@ -79,7 +79,7 @@ def test_progress_is_shown_and_the_result_is_the_module_s(monkeypatch: pytest.Mo
     assert all(f"touch {path}.alive" in command for command in target.commands[:-1])
     assert target.commands[-1] == f"rm -f {path} {path}.alive"
     assert target.calls[-1]["module_args"]["mode"] == "cleanup"
-    assert target.calls[-1]["module_args"]["_async_dir"] == "/root/.ansible_async"
+    assert target.calls[-1]["module_args"]["_async_dir"] == "/var/tmp/.ansible_async"
 
 
 def test_a_job_that_died_and_left_its_file_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import copy
 import pathlib
+import textwrap
 
 import pytest
 import yaml
@@ -67,6 +69,15 @@ def test_picture_has_every_address_and_marks_the_default_routes():
 def test_picture_in_the_documentation_is_the_card():
     page = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
     assert f"```mermaid\n{network_diagram(CARD)}```\n" in page
+
+
+def test_errors_in_the_documentation_are_what_is_printed():
+    broken = copy.deepcopy(CARD)
+    broken[1]["options"] = {"mtuu": 1400}
+    broken[1]["static"].update({"redis-immich": "10.89.5.3", "immich-ml": "10.89.5.200"})
+    with pytest.raises(AnsibleFilterError) as raised:
+        network_lines(broken, "immich-ml")
+    assert textwrap.indent(str(raised.value), "    ") in (ROOT / "docs/networks.md").read_text(encoding="utf-8")
 
 
 def test_every_filter_is_documented():

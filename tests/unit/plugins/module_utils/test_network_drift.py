@@ -124,6 +124,7 @@ def test_the_quadlet_says_all_that_is_compared():
     assert values("IPv6") == ["true"] and values("Internal") == [] and values("DisableDNS") == []
     assert {f"options.{key}": value for key, value in pairs("Options").items()} == {key: value for key, value in form.items() if key.startswith("options.")}
     assert pairs("Label") == network.labels
+    assert 'Label="a=x \\"y\\" 50%% $$z"' in unit.text  # literal for systemd, which reads the line once more
     closed = UnitFile(unit_text(planned(CLOSED)))
     assert [closed.value("Network", key) for key in ("Internal", "DisableDNS", "Gateway", "IPv6")] == ["true", "true", "", ""]
 

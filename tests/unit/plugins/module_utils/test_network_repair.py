@@ -9,7 +9,7 @@ import contextlib
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _network_repair as repair
-from ansible_collections.patriark.homelab.plugins.module_utils._address_plan import make_plan
+from ansible_collections.patriark.homelab.plugins.module_utils._address_plan import OtherUnit, make_plan
 from ansible_collections.patriark.homelab.plugins.module_utils._network_drift import Difference
 from ansible_collections.patriark.homelab.plugins.module_utils._session import SessionError
 
@@ -46,10 +46,12 @@ class Session:
         self.state_dir = str(tmp_path / "state") if tmp_path else "/nonexistent"
         self.exists = True
         self.ran = []
+        self.asked = []
         self.answer = (rc, "", err)
 
     def systemctl(self, *args):
         units = args[args.index("--") + 1 :]
+        self.asked += units
         blocks = ["\n".join(f"{key}={value}" for key, value in UNITS.get(unit, {"LoadState": "not-found"}).items()) for unit in units]
         return 0, "\n\n".join(blocks), ""
 
@@ -69,9 +71,44 @@ def test_users_are_all_containers_that_refer_to_the_network():
     ]
 
 
+def impact(containers, units=()):
+    return repair.impact(repair.Services(Session()), NETWORK, repair.users(containers, "systemd-photos"), units)
+
+
 def test_impact_follows_dependencies_and_leaves_idle_services_alone():
-    effect = repair.read_impact(Session(), "systemd-photos", "photos-network.service", CONTAINERS)
+    effect = impact(CONTAINERS)
     assert effect == repair.Impact(stop=("immich-server.service", "sidecar.service"), leftovers=("old",))
+    assert effect.start == effect.stop
+
+
+def test_systemd_is_asked_once_for_each_service():
+    session = Session()
+    services = repair.Services(session)
+    for _time in range(2):
+        repair.impact(services, NETWORK, repair.users(CONTAINERS, "systemd-photos"), [])
+    assert len(session.asked) == len(set(session.asked)) == 5
+
+
+@pytest.mark.parametrize(
+    "address, blocked",
+    [
+        ("10.89.5.5", ()),
+        ("%i.5", ()),
+        ("10.9.0.5", ("immich-server.service", "sidecar.service")),
+        ("fd00::5", ("immich-server.service", "sidecar.service")),
+    ],
+)
+def test_services_that_cannot_start_on_the_new_network_are_left_stopped(address, blocked):
+    units = [
+        OtherUnit("/x/immich-server.container", "immich-server.container", "immich-server.service", addresses=(("photos.network", address),)),
+        OtherUnit("/x/elsewhere.container", "elsewhere.container", "elsewhere.service", addresses=(("monitoring.network", "10.1.0.5"),)),
+    ]
+    effect = impact(CONTAINERS, units)
+    assert effect.stop == ("immich-server.service", "sidecar.service")
+    assert tuple(dict(effect.blocked)) == blocked
+    assert effect.start == (() if blocked else effect.stop)
+    text = repair.refusal(NETWORK, DRIFT, effect, "never").fix
+    assert ("leave immich-server.service stopped (its unit asks for" in text) is bool(blocked)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +121,7 @@ def test_impact_follows_dependencies_and_leaves_idle_services_alone():
     ],
 )
 def test_a_container_nobody_could_start_again_is_foreign(foreign):
-    effect = repair.read_impact(Session(), "systemd-photos", "photos-network.service", [*CONTAINERS, foreign])
+    effect = impact([*CONTAINERS, foreign])
     assert effect.foreign == ("by-hand",)
     for recreate in ("never", "unused", "stop_users"):
         finding = repair.refusal(NETWORK, DRIFT, effect, recreate)

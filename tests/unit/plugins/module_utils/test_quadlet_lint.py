@@ -1,0 +1,381 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each trap by example: it is found, on its line, with its key, for the podman that has it."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.patriark.homelab.plugins.module_utils import _values as values
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lint import (
+    lint_addresses,
+    lint_drop_in,
+    lint_duplicates,
+    lint_install,
+    lint_references,
+    lint_unit,
+)
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lower import lower
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import Unit, container_name, image_reference, parse_name
+
+TRIXIE = (5, 4, 2)
+
+
+def unit(text, name="x.container", **drop_ins):
+    return Unit(parse_name(name), text, {f"{name}.d/{key}.conf": value for key, value in drop_ins.items()})
+
+
+def container(*lines, service=(), name="x.container"):
+    text = "[Container]\nImage=localhost/a:1\n" + "".join(f"{line}\n" for line in lines)
+    return unit(text + "[Service]\n" + "".join(f"{line}\n" for line in service), name)
+
+
+GOOD = [
+    'Environment="A=one two" B=3',
+    "Environment=",
+    "Volume=/a:/b:ro,Z",
+    "Volume=./a:/b",
+    "Volume=name:/b",
+    "Volume=%h/x:/y",
+    "Volume=/anonymous",
+    "PublishPort=127.0.0.1:8080:80/tcp",
+    "PublishPort=[::1]:8080:80",
+    "PublishPort=8000-8010:8000-8010",
+    "PublishPort=80",
+    "PublishPort=127.0.0.1::80",
+    "PublishPort=${PORT}:80",
+    "Network=a.network:ip=10.1.1.5,alias=x",
+    "Network=host",
+    "Network=pasta:--map-gw",
+    "UserNS=keep-id:uid=999,gid=999",
+    "AddHost=a:10.1.1.1",
+    "AddHost=a:host-gateway",
+    "DropCapability=all",
+    "AddCapability=CAP_NET_ADMIN net_raw",
+    "Secret=s,type=env,target=X",
+    "Secret=s,mode=0400,uid=1",
+    "ShmSize=128m",
+    "HealthCmd=curl -f http://localhost/",
+    'HealthCmd=["pg_isready","-U","x"]',
+    "HealthCmd=test \"$$X\" = 'a'",
+    "Pull=never",
+    "ReadOnly=Yes",
+    "Ulimit=nofile=1024:2048",
+    "HealthCmd=none",
+    "Exec=sh -c 'echo 100%%'",
+    "Timezone=local",
+    "StopTimeout=10",
+    "Sysctl=net.ipv4.x=1",
+]
+
+
+@pytest.mark.parametrize("line", GOOD)
+def test_good_lines_are_left_alone(line):
+    assert lint_unit(container(line), TRIXIE) == []
+
+
+BAD = [
+    ('Environment="A=unterminated', "unterminated quote"),
+    ("Environment=A=one two", "the word 'two' is lost"),
+    ("Environment=HOME", "without ="),
+    ("Label=x", "without ="),
+    (r"Exec=sh -c 'grep \d'", "unsupported escape"),
+    (r"Secret=a\q", "unsupported escape"),
+    ('PodmanArgs="x', "unterminated quote"),
+    ("NoNewPrivileges=maybe", "not a boolean"),
+    ("ReadOnly=t", "not a boolean"),
+    ("StopTimeout=ten", "not a whole number"),
+    ("HealthInterval=30", "not a duration"),
+    ("ShmSize=lots", "not a size"),
+    ("IP=10.1.1.300", "not an IP address"),
+    ("IP6=10.1.1.3", "not an IPv6 address"),
+    ("DNS=one", "not an IP address"),
+    ("Notify=perhaps", "not a boolean"),
+    ("Pull=often", "must be one of always, missing, never, newer"),
+    ("AutoUpdate=yes", "must be one of registry, local"),
+    ("Network=a.network:ip=10.1.1", "not an IP address"),
+    ("Network=a.network:ipp=10.1.1.1", "unknown network option 'ipp'"),
+    ("Network=a.network:mac=zz", "not a MAC address"),
+    ("Network=a.container:alias=b", "options cannot follow"),
+    ("PublishPort=99999:80", "between 1 and 65535"),
+    ("PublishPort=80:http", "not a port mapping"),
+    ("PublishPort=1.2.3:80:80", "not an IP address"),
+    ("Volume=/a:b", "not an absolute path"),
+    ("Volume=/a:/b:readonly", "unknown volume option 'readonly'"),
+    ("Volume=/a:/b:ro:Z", "too many colons"),
+    ("UserNS=keepid", "unknown user namespace"),
+    ("AddHost=a", "not a hosts entry"),
+    ("AddHost=a:b", "not an IP address"),
+    ("AddCapability=NET-RAW", "unknown capability"),
+    ("Secret=s,typ=env", "unknown secret option 'typ'"),
+    ("Secret=s,type=file", "mount or env"),
+    ("Secret=s,mode=rw", "octal"),
+    ("EnvironmentFile=-/etc/x.env", "optional environment files"),
+    ("Exec=echo 100%", "not a systemd specifier"),
+    ("HostName=50%z", "not a systemd specifier"),
+    ('HostName="half', "cuts double quotes"),
+    ("image=localhost/b:1", "not a key of [Container]"),
+    ("Restart=always", "not a key of [Container]"),
+    ("Device=/dev/x", "not a key of [Container]"),
+    ("Memmory=1g", "not a key of [Container]"),
+    ("Foo Bar=1", "not a key"),
+    ("ReloadCmd=x", "needs podman 5.5; this host has 5.4.2"),
+    ("HealthInterval=30s", "there is no HealthCmd"),
+    ("User=x\nGroup=y\nRootfs=/x", "exclude one another"),
+    ("Group=5", "Group needs User"),
+    ("HealthOnFailure=restart\nHealthCmd=x", "both restart"),
+    ("HealthStartupInterval=3s\nHealthCmd=x", "there is no HealthStartupCmd"),
+    ("IP=10.1.1.5\nNetwork=a.network\nNetwork=b.network", "single network"),
+    ("Network=a.network\nNetwork=a.network", "named twice"),
+    ("Network=host\nNetwork=a.network", "exclude other networks"),
+    ("Pod=a.pod\nPublishPort=80:80", "network of the pod"),
+    ("[Unti]\nDescription=x", "unknown section [Unti]"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD)
+def test_bad_lines_are_found(line, reason):
+    errors = [finding for finding in lint_unit(container(line), TRIXIE) if finding.severity == "error"]
+    assert [reason in finding.reason for finding in errors] == [True], errors
+    assert errors[0].unit == "x.container"
+    assert errors[0].line is None or errors[0].line >= 3
+    assert errors[0].remedy or "must be one of" in errors[0].reason
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("Memmory=1g", "did you mean Memory?"),
+        ("image=x", "did you mean Image?"),
+        ("Restart=always", "it belongs to [Service]"),
+        ("restart=always", "it is Restart of [Service]"),
+        ("Subnet=10.1.1.0/24", "it is a key of [Network]"),
+        ("WantedBy=default.target", "it belongs to [Install]"),
+        ("Network=a.network:alis=x", "did you mean alias?"),
+        ("[Unti]\nA=b", "write [Unit]"),
+    ],
+)
+def test_the_nearest_right_spelling(line, remedy):
+    assert remedy in [finding.remedy for finding in lint_unit(container(line), TRIXIE)]
+
+
+@pytest.mark.parametrize(
+    ("value", "broken"),
+    [
+        ('"curl x"', [(4, 9, 0), (5, 4, 2)]),
+        ('sh -c "test -f /x"', [(5, 4, 2)]),
+        ('"a" b "c"', [(4, 9, 0), (5, 4, 2), (5, 8, 2)]),
+        ('["CMD","curl"]', [(4, 9, 0), (5, 4, 2)]),
+        ("['curl','x']", [(4, 9, 0), (5, 4, 2), (5, 8, 2)]),
+        ('["curl",]', [(4, 9, 0), (5, 4, 2), (5, 8, 2)]),
+        ('["curl","x"]', []),
+        ('["CMD-SHELL","x y"]', []),
+        ("CMD curl x", []),
+        ("sh -c 'test -f /x'", []),
+    ],
+)
+def test_health_command_forms_by_podman(value, broken):
+    assert [version for version in ((4, 9, 0), (5, 4, 2), (5, 8, 2)) if values.health_command(value, version)] == broken
+
+
+NOTIFY = ["Notify=healthy", "HealthCmd=x"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "service", "reason"),
+    [
+        (["Notify=healthy"], [], "without a health check"),
+        ([*NOTIFY, "HealthStartPeriod=600s"], [], "gives up after 90 s"),
+        ([*NOTIFY, "HealthInterval=2m"], [], "first interval (120 s)"),
+        ([*NOTIFY, "HealthInterval=disable"], [], "never runs"),
+        ([*NOTIFY, "HealthStartPeriod=600s"], ["TimeoutStartSec=5min"], "gives up after 300 s"),
+        (["Notify=healthy", "HealthCmd=none"], [], "without a health check"),
+    ],
+)
+def test_a_start_that_cannot_hold(lines, service, reason):
+    assert [reason in finding.reason for finding in lint_unit(container(*lines, service=service), TRIXIE)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("lines", "service"),
+    [
+        (NOTIFY, []),
+        ([*NOTIFY, "HealthStartPeriod=600s"], ["TimeoutStartSec=900"]),
+        ([*NOTIFY, "HealthStartPeriod=600s"], ["TimeoutStartSec=infinity"]),
+        ([*NOTIFY, "HealthInterval=5m", "HealthStartupCmd=x", "HealthStartupInterval=3s"], []),
+        (["Notify=healthy", "PodmanArgs=--health-cmd=x"], []),
+    ],
+)
+def test_a_start_that_holds(lines, service):
+    assert lint_unit(container(*lines, service=service), TRIXIE) == []
+
+
+def test_line_and_drop_in_are_named():
+    found = lint_unit(unit("[Container]\nImage=localhost/a:1\n\nNoNewPrivileges=maybe\n", extra="[Container]\nFoo=1\n"), TRIXIE)
+    assert [(finding.unit, finding.line, finding.key, finding.value) for finding in found] == [
+        ("x.container", 4, "NoNewPrivileges", "maybe"),
+        ("x.container.d/extra.conf", 2, "Foo", "1"),
+    ]
+    assert str(found[0]) == "x.container:4: NoNewPrivileges=maybe: not a boolean; podman takes it as false (write true or false)"
+
+
+def test_a_drop_in_counts_for_the_whole():
+    text = "[Container]\nImage=localhost/a:1\nNotify=healthy\n"
+    assert len(lint_unit(unit(text), TRIXIE)) == 1
+    assert lint_unit(unit(text, health="[Container]\nHealthCmd=x\n"), TRIXIE) == []
+
+
+def test_a_drop_in_may_not_take_the_digest_away():
+    assert "digest" in lint_unit(unit("[Container]\nImage=localhost/a:1\n", x="[Container]\nLabel=\n"), TRIXIE)[0].reason
+
+
+def test_a_drop_in_for_a_unit_of_somebody_else():
+    assert lint_drop_in("x.container.d/a.conf", "[Container]\nAddHost=a:10.1.1.1\n", TRIXIE) == []
+    assert "not a key" in lint_drop_in("x.container.d/a.conf", "[Container]\nAdHost=a:10.1.1.1\n", TRIXIE)[0].reason
+
+
+@pytest.mark.parametrize(
+    ("image", "good"),
+    [
+        ("docker.io/library/nginx:1.27", True),
+        ("ghcr.io/immich-app/postgres:14-vectorchord0.4.3-pgvectors0.2.0@sha256:" + "a" * 64, True),
+        ("localhost/tiny:1", True),
+        ("registry:5000/a/b__c:1", True),
+        ("x.image", True),
+        ("nginx", False),
+        ("library/nginx:1", False),
+        ("docker.io/Library/Nginx", False),
+    ],
+)
+def test_images(image, good):
+    assert (values.image(image) is None) == good
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("1m30s", 90), ("1h", 3600), ("0", 0), ("1.5s", 1.5), ("30", None), ("1 m", None), ("", None)])
+def test_durations_of_podman(text, seconds):
+    assert values.go_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("900", 900), ("15min", 900), ("1h 30min", 5400), ("infinity", float("inf")), ("2 fortnights", None)])
+def test_time_spans_of_systemd(text, seconds):
+    assert values.systemd_seconds(text) == seconds
+
+
+def network(*lines):
+    return unit("[Network]\n" + "\n".join(lines), "n.network")
+
+
+@pytest.mark.parametrize(
+    ("address", "lines", "reason"),
+    [
+        ("10.1.2.5", ["Subnet=10.1.1.0/24"], "outside"),
+        ("10.1.1.1", ["Subnet=10.1.1.0/24"], "the gateway"),
+        ("10.1.1.254", ["Subnet=10.1.1.0/24", "Gateway=10.1.1.254"], "the gateway"),
+        ("10.1.1.0", ["Subnet=10.1.1.0/24"], "the network's own address"),
+        ("10.1.1.255", ["Subnet=10.1.1.0/24"], "the broadcast address"),
+        ("10.1.1.5", ["Subnet=10.1.1.0/24"], None),
+        ("10.1.1.1", ["Subnet=10.1.1.0/24", "Gateway=10.1.1.254"], None),
+        ("10.9.9.9", [], None),
+    ],
+)
+def test_static_addresses(address, lines, reason):
+    found = lint_addresses({"x.container": container(f"Network=n.network:ip={address}"), "n.network": network(*lines)})
+    assert [reason in finding.reason for finding in found] == ([True] if reason else [])
+
+
+def test_an_address_given_twice():
+    units = {name: container("Network=n.network:ip=10.1.1.5", name=name) for name in ("a.container", "b.container")}
+    assert [(finding.unit, "belongs to a.container" in finding.reason) for finding in lint_addresses(units)] == [("b.container", True)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ({}, {}, 0),
+        ({"ServiceName": "s"}, {"ServiceName": "s"}, 2),  # the container is named for the service
+        ({"ContainerName": "c"}, {"ContainerName": "c"}, 1),
+        ({"ContainerName": "systemd-b"}, {}, 1),
+    ],
+)
+def test_duplicates(one, other, count):
+    units = {name: container(*(f"{key}={value}" for key, value in keys.items()), name=name) for name, keys in (("a.container", one), ("b.container", other))}
+    assert len(lint_duplicates(units)) == count
+
+
+def test_a_network_and_a_container_of_one_name_are_no_duplicates():
+    assert lint_duplicates({"x.container": container(), "x.network": unit("[Network]\n", "x.network")}) == []
+
+
+def test_references():
+    units = {"x.container": container("Network=photso.network:ip=10.1.1.5", "Volume=data.volume:/d", "Mount=type=volume,source=m.volume,target=/m")}
+    found = lint_references(units, {"photos.network", "data.volume"})
+    assert [(finding.key, finding.reason) for finding in found] == [
+        ("Network", "there is no unit photso.network"),
+        ("Mount", "there is no unit m.volume"),
+    ]
+
+
+def test_boot():
+    plain = container()
+    assert [finding.severity for finding in lint_install(plain, True, False)] == ["warning"]
+    assert lint_install(plain, True, True) == []
+    wrong = unit("[Container]\nImage=localhost/a:1\n[Install]\nWantedBy=multi-user.target\n")
+    assert [(finding.severity, finding.line) for finding in lint_install(wrong, True, False)] == [("error", 4)]
+    assert lint_install(wrong, False, False) == []
+
+
+def lowered(*lines, version=TRIXIE, name="x.container"):
+    text = "\n".join(lines) + "\n"
+    return lower(text, unit(text, name), version, {"db.container": "db.service"})[0].splitlines()[: len(lines)]
+
+
+def test_newer_keys_are_written_in_older_words():
+    assert lowered("[Container]", "Memory=1g", "HttpProxy=false", "AppArmor=a b") == [
+        "[Container]",
+        "PodmanArgs=--memory=1g",
+        "PodmanArgs=--http-proxy=false",
+        'PodmanArgs="--security-opt=apparmor=a b"',
+    ]
+    assert lowered("[Container]", "Memory=1g", version=(5, 5, 0)) == ["[Container]", "Memory=1g"]
+    assert lowered("[Unit]", "After=db.container x.service") == ["[Unit]", "After=db.service x.service"]
+    assert lowered("[Unit]", "After=db.container", version=(5, 5, 0)) == ["[Unit]", "After=db.container"]
+
+
+def test_only_the_line_that_counts_is_lowered():
+    assert lowered("[Container]", "Memory=1g", "Memory=2g") == ["[Container]", "PodmanArgs=--memory=2g"]
+
+
+def test_what_cannot_be_lowered_is_refused():
+    assert "needs podman 5.5" in lint_unit(container("ReloadSignal=HUP"), TRIXIE)[0].reason
+    assert lint_unit(container("Memory=1g"), TRIXIE) == []
+    assert "needs podman 5.5" in lint_unit(container("Retry=3"), (5, 3, 0))[0].reason
+    assert lint_unit(container("Retry=3"), TRIXIE) == []
+
+
+def test_what_a_unit_means():
+    built = unit("[Build]\nImageTag=localhost/b:1\n", "b.build")
+    user = unit("[Container]\nImage=b.build\n", "t@one.container")
+    assert (built.service, user.service) == ("b-build.service", "t@one.service")
+    assert image_reference(user, {"b.build": built}) == "localhost/b:1"
+    assert image_reference(user, {}) is None
+    assert container_name(user) == "systemd-t_one"
+    assert container_name(unit("[Container]\nServiceName=s\n")) == "systemd-s"
+    assert unit("[Network]\n", "n.network").resource == "systemd-n"
+    assert unit("[Service]\nType=oneshot\n", "j.service").on_demand
+    assert not unit("[Service]\nType=oneshot\nRemainAfterExit=yes\n", "j.service").on_demand
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "expected"),
+    [
+        ("EnvironmentFile=x.env", "x.env", True),
+        ("Volume=./x.env:/e", "x.env", True),
+        ("EnvironmentFile=my-x.env", "x.env", False),
+        ("EnvironmentFile=x.env.old", "x.env", False),
+        ("Volume=./rules:/r", "rules/a.yml", True),
+        ("Volume=.:/all", "a.yml", True),
+        ("Volume=/rules-x:/r", "rules/a.yml", False),
+    ],
+)
+def test_which_files_belong_to_a_unit(line, name, expected):
+    assert container(line).mentions(name) == expected

@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Planning without a host: a session of files and canned answers. Reads only, and few processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+import pytest
+from ansible_collections.patriark.homelab.plugins.module_utils import _manifest as manifests
+from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
+from ansible_collections.patriark.homelab.plugins.module_utils._request import Request
+from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretRequest
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import replace_tree, write_node
+from ansible_collections.patriark.homelab.plugins.module_utils._transaction import TransactionError, plan
+
+WEB = "[Container]\nImage=localhost/a:1\n[Install]\nWantedBy=default.target\n"
+GENERATED = "---{}.service---\n[Unit]\n[Service]\nExecStart=/bin/true\n\n"
+
+
+class Module:
+    check_mode = False
+
+    def __init__(self, installed=True):
+        self.installed = installed
+
+    def get_bin_path(self, name):
+        return f"/usr/bin/{name}" if self.installed and name == "podman" else None
+
+
+class FakeSession:
+    """A session whose directories are below a folder and whose programs answer from a table."""
+
+    system = False
+    user = "somebody"
+    lingering = True
+
+    def __init__(self, root, exists=True, installed=True, check=False):
+        self.module = Module(installed)
+        self.module.check_mode = check
+        self.root, self.exists, self.ready = str(root), exists, exists
+        self.unit_dir, self.systemd_dir, self.state_dir = (f"{root}/{name}" for name in ("units", "systemd", "state"))
+        self.search_dirs = [self.unit_dir, f"{root}/vendor"]
+        self.ran = []
+        self.live = {}
+        self.errors = {"future": "", "now": ""}
+        self.judged = []
+
+    @contextlib.contextmanager
+    def files(self):
+        yield
+
+    def run(self, args):
+        self.ran.append(args[0] if args[0] != "env" else args[2])
+        if args[-1] == "-version":
+            return 0, "5.4.2\n", ""
+        # the generator: a block for each container it finds
+        folders = args[1].partition("=")[2].split(":")
+        names = sorted(name for folder in folders for dummy, dummy2, files in os.walk(folder) for name in files)
+        self.judged.append(names)
+        error = self.errors["future" if len(self.judged) == 1 else "now"]
+        out = "".join(GENERATED.format(name[:-10]) for name in names if name.endswith(".container") and name not in error)
+        return int(bool(error)), out, error
+
+    def systemctl(self, *args):
+        self.ran.append("systemctl")
+        units = args[args.index("--") + 1 :]
+        return 0, "\n".join("".join(f"{key}={value}\n" for key, value in self.live.get(unit, {}).items()) or "LoadState=not-found\n" for unit in units), ""
+
+    def podman(self, *args, data=None):
+        self.ran.append(f"podman {args[0]}")
+        assert args[:2] in (("secret", "ls"), ("container", "inspect"), ("image", "inspect"), ("network", "ls")), args
+        answers = {"container": "[]", "network": "[]", "image": "".join("i1\n" for dummy in args[4:]), "secret": ""}
+        return 0, answers[args[0]], ""
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    program = tmp_path / "generator"
+    program.write_text("")
+    monkeypatch.setattr(podman, "generator", lambda session: str(program))
+    return FakeSession(tmp_path)
+
+
+def request(*units, **options):
+    return Request("demo", dict(units) or {"web.container": WEB}, **options)
+
+
+def refused(session, wanted):
+    with pytest.raises(TransactionError) as caught:
+        plan(session, wanted)
+    return [(finding.unit, finding.reason) for finding in caught.value.findings]
+
+
+def deployed(session, made):
+    """What execute() would have left."""
+    replace_tree(f"{session.unit_dir}/demo", made.tree, set())
+    for name, node in made.plain.items():
+        write_node(f"{session.systemd_dir}/{name}", node)
+    manifests.save(session, made.manifest)
+
+
+def test_a_new_stack(session):
+    made = plan(session, request())
+    assert [(action.service, action.verb) for action in made.actions] == [("web.service", "start")]
+    assert [os.path.basename(change.path) for change in made.files] == ["web.container"]
+    assert made.reload
+    assert not os.path.exists(session.unit_dir), "planning writes nothing"
+
+
+def test_the_judges_look_once_at_the_same_set(session):
+    deployed(session, plan(session, request()))
+    session.live["web.service"] = {"LoadState": "loaded", "ActiveState": "inactive", "NeedDaemonReload": "no"}
+    session.ran.clear()
+    made = plan(session, request())
+    assert [change.path for change in made.files] == []
+    assert session.ran == [f"{session.root}/generator", "systemctl"], "version, and one look at all services"
+    write_node(f"{session.unit_dir}/other.container", made.tree["web.container"])
+    session.ran.clear()
+    session.judged.clear()
+    plan(session, request())
+    assert session.judged == [["other.container", "web.container"]]
+
+
+def test_an_account_that_is_not_there_yet(tmp_path):
+    made = plan(FakeSession(tmp_path, exists=False, installed=False, check=True), request(secrets=[SecretRequest("s")]))
+    assert made.changed
+    assert [change.verb for change in made.secrets] == ["generate"]
+    assert any("does not exist yet" in note for note in made.notes)
+
+
+def test_podman_that_is_not_there_yet(tmp_path):
+    made = plan(FakeSession(tmp_path, installed=False, check=True), request(("web.container", WEB + "[Container]\nReloadCmd=x\n")))
+    assert any("podman is not installed" in note for note in made.notes)
+    assert "podman is not installed" in refused(FakeSession(tmp_path, installed=False), request())[0][1]
+
+
+def test_a_reference_that_was_only_predicted(session):
+    wanted = request(("web.container", WEB + "[Container]\nNetwork=other.network\n"))
+    assert refused(session, wanted) == [("web.container", "there is no unit other.network")]
+    session.module.check_mode = True
+    made = plan(session, wanted)
+    assert any("other.network" in note for note in made.notes)
+    assert "other.network" in session.judged[0], "the generator gets a stand-in"
+
+
+def test_a_drop_in_for_a_unit_that_is_not_there(session):
+    wanted = request(("traefik.container.d/a.conf", "[Container]\nAddHost=a:10.1.1.1\n"))
+    assert refused(session, wanted) == [("traefik.container", "there is no unit traefik.container")]
+    session.module.check_mode = True
+    assert plan(session, wanted).changed
+
+
+@pytest.mark.parametrize("place", ["units", "vendor", "units/other"])
+def test_a_name_that_is_taken(session, place):
+    path = f"{session.root}/{place}/web.container"
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write(WEB)
+    assert [(unit, path in reason) for unit, reason in refused(session, request())] == [("web.container", True)]
+
+
+def test_a_plain_unit_of_somebody_else(session):
+    os.makedirs(session.systemd_dir)
+    with open(f"{session.systemd_dir}/tick.timer", "w", encoding="utf-8") as handle:
+        handle.write("[Timer]\nOnCalendar=daily\n")
+    assert "was not made by this stack" in refused(session, request(("tick.timer", "[Timer]\nOnCalendar=weekly\n")))[0][1]
+    assert plan(session, request(("tick.timer", "[Timer]\nOnCalendar=daily\n"))).files == [], "the same text is adopted"
+
+
+def foreign(session, text):
+    os.makedirs(session.unit_dir, exist_ok=True)
+    with open(f"{session.unit_dir}/theirs.container", "w", encoding="utf-8") as handle:
+        handle.write(text)
+
+
+def test_what_was_broken_before_is_not_blamed_on_us(session):
+    foreign(session, "[Container]\nImagge=x\n")
+    session.errors = dict.fromkeys(session.errors, 'quadlet-generator[1]: converting "theirs.container": unsupported key\n')
+    made = plan(session, request())
+    assert [(finding.unit, finding.severity) for finding in made.warnings] == [("another unit", "warning")]
+
+
+def test_what_we_would_break_is_refused(session):
+    foreign(session, WEB)
+    session.errors["future"] = 'quadlet-generator[1]: converting "theirs.container": requested Quadlet unit x.network was not found\n'
+    assert [unit for unit, dummy in refused(session, request())] == ["another unit"]
+
+
+def test_what_the_generator_does_not_make_is_an_error(session):
+    session.errors["future"] = 'quadlet-generator[1]: converting "web.container": because\n'
+    assert refused(session, request()) == [("web.container", 'converting "web.container": because')]
+
+
+def test_prune_and_absent(session):
+    deployed(
+        session, plan(session, request(("web.container", WEB), ("old.container", WEB.replace("a:1", "b:1")), ("x.timer", "[Timer]\n[Install]\nWantedBy=a\n")))
+    )
+    session.live = {name: {"LoadState": "loaded", "ActiveState": "active"} for name in ("web.service", "old.service", "x.timer")}
+    kept = plan(session, request(prune=False))
+    assert (kept.services("stop"), kept.files, sorted(kept.manifest.units)) == ([], [], ["old.container", "web.container", "x.timer"])
+    pruned = plan(session, request())
+    assert sorted(pruned.services("stop")) == ["old.service", "x.timer"]
+    assert sorted(os.path.basename(change.path) for change in pruned.files) == ["old.container", "x.timer"]
+    assert pruned.disable == ["x.timer"]
+    gone = plan(session, Request("demo", {}, state="absent"))
+    assert sorted(gone.services("stop")) == ["old.service", "web.service", "x.timer"]
+    assert gone.tree == {} and gone.manifest is None
+
+
+def test_a_secret_nobody_has(session):
+    wanted = request(("web.container", WEB + "[Container]\nSecret=token\n"))
+    assert refused(session, wanted) == [("web.container", "there is no podman secret token")]
+    assert plan(session, request(*wanted.units.items(), secrets=[SecretRequest("token")])).secrets[0].verb == "generate"
+
+
+def test_a_damaged_manifest_is_an_empty_one():
+    assert manifests.parse("{", "demo") == manifests.Manifest("demo")
+    assert manifests.parse(json.dumps(["x"]), "demo") == manifests.Manifest("demo")
+    text = manifests.Manifest("demo", units=["a.container"]).text()
+    assert manifests.parse(text, "demo").units == ["a.container"]
+
+
+def test_the_record_of_the_last_good_set(session):
+    manifests.save_previous(session, "demo", manifests.Previous({"a": plan(session, request()).tree["web.container"]}, {}, ["a"], ["a.service"], None))
+    found = manifests.load_previous(session, "demo")
+    assert found.tree["a"].content.startswith("[Container]") and found.active == ["a.service"]
+    manifests.drop_previous(session, "demo")
+    assert manifests.load_previous(session, "demo") is None
