@@ -89,12 +89,14 @@ class Decision:
         self.units = {**foreign, **stack.units}
         self.targets, self.gone, self.removed = targets, gone, removed
         self.request = stack.request
+        self.listed = set(plan.before.units) if plan.before else set()
         self.findings: list[Finding] = []
 
     def make(self) -> list[Finding]:
         plan, live, state = self.plan, self.live, self.request.state
         services = [*self.stack.services, *self.gone]
         plan.running = [service for service in services if live.runs(service)]
+        plan.starting = [service for service in plan.running if live.state(service) not in ("active", "reloading")]
         plan.failed = [service for service in services if live.state(service) == "failed"]
         why = "the stack is removed" if state == "absent" else "no longer in the stack"
         self._act("stop", [(service, why) for service in self.gone if live.runs(service)])
@@ -153,7 +155,7 @@ class Decision:
         """Whether a .build or .image unit of this stack differs from what its image was made with."""
         member = self.stack.members.get(name)
         applied = (self.plan.before.applied if self.plan.before else {}).get(name)
-        return member is not None and applied != member.digest
+        return member is not None and (self.disk.changes(name) or (applied is not None and applied != member.digest))
 
     def _why_down(self, name: str, service: str) -> str:
         if self.disk.text(name) is None:
@@ -222,7 +224,7 @@ class Decision:
     def _what_changed(self, name: str, member: Member, parts: t.Sequence[str]) -> str:
         old = self.disk.text(name)
         if old is None:
-            return "it is new in this stack"
+            return "its unit file was missing" if name in self.listed else "it is new in this stack"
         if staleness.without_label(old) != member.text:
             return "its unit changed"
         changed = [part for part in parts if part != name and self.disk.changes(part)]

@@ -24,8 +24,8 @@ class Finding:
 
     def __str__(self) -> str:
         place = self.unit + (f":{self.line}" if self.line else "")
-        what = f" {self.key}={self.value or ''}" if self.key else ""
-        return f"{place}:{what}: {self.reason}" + (f" ({self.remedy})" if self.remedy else "")
+        what = f"{self.key}={self.value or ''}: " if self.key else ""
+        return f"{place}: {what}{self.reason}" + (f" ({self.remedy})" if self.remedy else "")
 
     def as_dict(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)

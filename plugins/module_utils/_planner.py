@@ -221,7 +221,7 @@ class Planner:
 
     def _attribute(self, verdict: generator.Verdict, current_errors: t.Callable[[], list[str]]) -> None:
         """Ours, broken by us, or broken before."""
-        names = [*self.stack.members, *(name for texts in self.stack.drop_ins.values() for name in texts)]
+        names = [*(name for texts in self.stack.drop_ins.values() for name in texts), *self.stack.members]
         foreign = []
         for line in verdict.errors:
             named = next((name for name in names if _says(line, name)), None)
@@ -291,8 +291,11 @@ class Planner:
             self.live.images = podman.image_ids(session, [ref for ref in (image_reference(unit, everything) for unit in containers) if ref])
         kinds = {unit.name.kind for unit in stack.units.values()} & set(LASTING)
         if kinds:
+            networks = request.networks
+            if networks is None:
+                networks = {item["name"] for item in podman.networks(session)} if "network" in kinds else set()
             self.live.lasting = {
-                "network": {item["name"] for item in podman.networks(session)} if "network" in kinds else set(),
+                "network": set(networks),
                 "volume": {item["Name"] for item in podman.volumes(session)} if "volume" in kinds else set(),
             }
 

@@ -41,6 +41,8 @@ class Request:
     restart: services to restart although nothing of theirs changed (they may belong to other stacks).
     prepare: called once after the services of restart were stopped and before files are written (quadlet_network removes a
         network there); undo: called in a rollback, after the old files are back and before the old services are started.
+    progress: told while waiting what is not up yet (service -> why), the seconds waited and the limit.
+    networks: names of the networks that exist, when the caller has asked podman already.
     """
 
     stack: str
@@ -56,6 +58,8 @@ class Request:
     restart: t.AbstractSet[str] = frozenset()
     prepare: t.Callable[[], None] | None = None
     undo: t.Callable[[], None] | None = None
+    progress: t.Callable[[t.Mapping[str, str], float, float], None] | None = None
+    networks: t.AbstractSet[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +106,8 @@ class Plan:
     tree and plain: the complete future content of the stack's directory, and of the stack's units beside it.
     before and manifest: what the stack owned, and will own (None: nothing).
     loadable: services systemd must know afterwards; expected: those that shall run; checked: those with a health check.
-    running: services that run now; unhealthy: those of them whose check does not succeed; failed: services in state failed.
+    running: services that run now; starting: those of them which are not up yet; unhealthy: those whose check does not succeed.
+    failed: services in state failed.
     containers: container name -> service.
     """
 
@@ -123,6 +128,7 @@ class Plan:
     expected: list[str] = dataclasses.field(default_factory=list)
     checked: list[str] = dataclasses.field(default_factory=list)
     running: list[str] = dataclasses.field(default_factory=list)
+    starting: list[str] = dataclasses.field(default_factory=list)
     unhealthy: list[str] = dataclasses.field(default_factory=list)
     failed: list[str] = dataclasses.field(default_factory=list)
     containers: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -53,16 +53,15 @@ def read_tree(root: str, names: t.Iterable[str]) -> Tree:
 def write_node(path: str, node: Node) -> None:
     """Create or replace one file by rename; directories are made."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=os.path.dirname(path))
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(node.content)
+        file.flush()
+        os.fchmod(file.fileno(), node.mode)
+        os.fsync(file.fileno())
     if node.target is not None:
-        temporary = tempfile.mktemp(prefix=".", suffix=".new", dir=os.path.dirname(path))
+        os.unlink(temporary)
         os.symlink(node.target, temporary)
-    else:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=os.path.dirname(path))
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(node.content)
-            file.flush()
-            os.fchmod(file.fileno(), node.mode)
-            os.fsync(file.fileno())
     os.rename(temporary, path)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
@@ -13,6 +14,9 @@ PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,NRestarts,InvocationID,NeedDaemonReload,SourcePath,FragmentPath,UnitFileState,Type,RemainAfterExit,Job,"
     "RequiredBy,BoundBy,ConsistsOf,MemoryMax,MemoryCurrent,ExecMainCode,ExecMainStatus,ActiveEnterTimestamp,Triggers,LoadError"
 )
+
+# Podman's own events, and the container's id it prints when it starts: they say nothing about why something failed
+_EVENT = re.compile(r"\d{4}-\d\d-\d\d \S+ [+-]\d{4} \S+ m=\+[\d.]+ (container|image|volume|network|pod) (?!pull-error)|[0-9a-f]{64}$|$|conmon .* <nwarn>")
 
 
 def parse_show(text: str, units: t.Sequence[str]) -> dict[str, dict[str, str]]:
@@ -41,10 +45,8 @@ def show(session: Session, units: t.Sequence[str], properties: str = PROPERTIES)
     return parse_show(out, asked)
 
 
-def journal(session: Session, unit: str, lines: int = 20, invocation: str | None = None) -> list[str]:
-    """The last lines a unit and its container wrote. Empty when the journal cannot be read."""
-    scope = ["--unit"] if session.system else ["--user-unit"]
-    args = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={lines}"]
-    args += [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else [*scope, unit]
-    rc, out, dummy = session.run(args)
-    return out.splitlines() if rc == 0 else []
+def journal(session: Session, unit: str, lines: int = 20, since: float = 0.0) -> list[str]:
+    """The last lines a unit and its container wrote since a time (seconds since 1970). Empty when the journal cannot be read."""
+    scope = "--unit" if session.system else "--user-unit"
+    rc, out, dummy = session.run(["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={4 * lines}", f"--since=@{int(since)}", f"{scope}={unit}"])
+    return [line for line in out.splitlines() if not _EVENT.match(line)][-lines:] if rc == 0 else []

@@ -88,6 +88,8 @@ class _Run:
         self.previous = manifests.load_previous(session, request.stack)
         self.replaced: list[secrets.SecretChange] = []
         self.waited = 0.0
+        self.hanging: list[str] = []
+        self.begun = time.time()
 
     def execute(self) -> Outcome:
         plan, request, session = self.plan, self.request, self.session
@@ -130,6 +132,7 @@ class _Run:
         stop = plan.services("stop")
         if request.prepare:
             stop = list(dict.fromkeys([*plan.services("restart"), *stop]))
+        self._release([name for name in plan.starting if name in plan.services("restart", "stop")])
         if stop:
             self._systemctl("stop", *stop)
             # a program that has to be killed leaves its service failed, which would outlive the unit
@@ -171,6 +174,12 @@ class _Run:
                 else:
                     remove_file(path)
 
+    def _release(self, services: t.Sequence[str]) -> None:
+        """End containers which are not up yet: podman, waiting for them to get healthy, would not listen to systemd."""
+        names = [name for name, service in self.plan.containers.items() if service in services]
+        if names:
+            self.session.podman("stop", "--ignore", *names)
+
     def _systemctl(self, *args: str) -> None:
         rc, out, err = self.session.systemctl(*args)
         if rc != 0:
@@ -203,11 +212,12 @@ class _Run:
             return outcome
         started = time.monotonic()
         waiting = Waiting(self.session, plan.expected, acted, plan.checked)
-        good = waiting.run(request.wait_timeout)
+        good = waiting.run(request.wait_timeout, request.progress)
         self.waited = outcome.waited = round(time.monotonic() - started, 1)
         outcome.services = {name: {"verdict": state.verdict, "state": state.reason} for name, state in waiting.states.items()}
         if not good:
             failed = waiting.failed()
+            self.hanging = [name for name, facts in waiting.properties.items() if facts.get("ActiveState") not in ("active", "inactive", "failed")]
             message = "; ".join(f"{name}: {reason}" for name, reason in (failed or waiting.missing()).items())
             over = "" if failed else " (wait_timeout)"
             raise _Failure(f"after {self.waited:.0f} s{over}: {message}", self._stories(failed or waiting.missing(), waiting))
@@ -230,7 +240,7 @@ class _Run:
                 "exit_status": facts.get("ExecMainStatus", ""),
                 "restarts": int(facts.get("NRestarts") or 0),
                 "health": staleness.health_of(found.get(by_service.get(service, ""))),
-                "journal": systemd.journal(self.session, service, JOURNAL_LINES),
+                "journal": systemd.journal(self.session, service, JOURNAL_LINES, self.begun),
             }
         return stories
 
@@ -256,6 +266,7 @@ class _Run:
         active = list(previous.active) if previous else list(plan.running)
         # what ran for this request and did not run before
         extra = [name for name in plan.expected if name not in active]
+        self._release(self.hanging)
         if extra:
             session.systemctl("stop", *extra)
             session.systemctl("reset-failed", *extra)
@@ -279,7 +290,7 @@ class _Run:
             session.systemctl("reset-failed", *again)
             self._systemctl("restart", "--no-block", *again)
             waiting = Waiting(session, again, set(again), [name for name in plan.checked if name in again])
-            result["healthy"] = waiting.run(request.wait_timeout)
+            result["healthy"] = waiting.run(request.wait_timeout, request.progress)
             result["services"] = {name: state.reason for name, state in waiting.states.items()}
             result["message"] += "; " + ", ".join(f"{name} {state.reason}" for name, state in waiting.states.items())
         manifests.drop_previous(session, request.stack)

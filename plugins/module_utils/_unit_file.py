@@ -198,14 +198,14 @@ def _decode(rest: str) -> tuple[str | None, int]:
     wanted = _HEX.get(rest[0], 3)
     try:
         code = int(digits, base) if len(digits) == wanted and digits.isalnum() else 0
-        return (chr(code), skip + wanted) if code else (None, 0)
+        return (chr(code), skip + wanted) if code > 0 and (base == 16 or code < 256) else (None, 0)
     except (ValueError, OverflowError):
         return None, 0
 
 
 def quote_word(word: str) -> str:
     """One word for a key whose values are split and unescaped (all_args, all_keyval, last_args)."""
-    if word and not any(char in " \t\n\r\"'\\" or ord(char) < 32 for char in word) and word[0] not in "#;":
+    if word and not any(char.isspace() or char in "\"'\\" or ord(char) < 32 for char in word) and word[0] not in "#;":
         return word
     decoded = {char: name for name, char in ESCAPES.items() if name not in "s'"}
     return '"' + "".join("\\" + decoded[char] if char in decoded else char if ord(char) >= 32 else f"\\x{ord(char):02x}" for char in word) + '"'
@@ -215,7 +215,7 @@ def quote_verbatim(word: str) -> str:
     """One word for a key whose values are split, with escapes kept (all_strv). ValueError when there is no way to write it."""
     if "\n" in word or "\r" in word or word.endswith("\\"):
         raise ValueError("a line break, or a backslash at the end, cannot be written in this key")
-    if word and not any(char in " \t\"'" for char in word):
+    if word and not any(char.isspace() or char in "\"'" for char in word):
         return word
     for quote in "\"'":
         if quote not in word:

@@ -88,14 +88,14 @@ class Waiting:
             self._since[service] = (*key, now)
         return now - self._since[service][2] >= SETTLE
 
-    def run(self, timeout: float, progress: t.Callable[[Waiting, float], None] | None = None) -> bool:
+    def run(self, timeout: float, progress: t.Callable[[t.Mapping[str, str], float, float], None] | None = None) -> bool:
         """Look until all are up (True), or one failed or the time is over (False)."""
         start = time.monotonic()
         pause = FIRST_PAUSE
         while not self.look():
             elapsed = time.monotonic() - start
             if progress:
-                progress(self, elapsed)
+                progress(self.missing(), elapsed, timeout)
             if elapsed >= timeout:
                 return False
             time.sleep(min(pause, max(0.05, timeout - elapsed)))

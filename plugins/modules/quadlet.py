@@ -226,17 +226,17 @@ removed:
   returned: success
   type: list
   elements: str
-started:
+services_started:
   description: Services started that did not run.
   returned: success
   type: list
   elements: str
-restarted:
+services_restarted:
   description: Services restarted.
   returned: success
   type: list
   elements: str
-stopped:
+services_stopped:
   description: Services stopped.
   returned: success
   type: list
@@ -344,6 +344,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._transaction impo
     execute,
     plan,
 )
+from ansible_collections.patriark.homelab.plugins.module_utils._wait_progress import ProgressFile
 
 SPEC: dict[str, t.Any] = {
     "user": {"type": "str"},
@@ -446,9 +447,9 @@ def result_of(made: Plan, outcome: Outcome | None) -> dict[str, t.Any]:
         "changed": made.changed,
         "written": [change.path for change in made.files if change.after is not None],
         "removed": [change.path for change in made.files if change.after is None],
-        "started": made.services("start"),
-        "restarted": made.services("restart"),
-        "stopped": made.services("stop"),
+        "services_started": made.services("start"),
+        "services_restarted": made.services("restart"),
+        "services_stopped": made.services("stop"),
         "reasons": {action.service: action.reason for action in made.actions},
         "reloaded": made.reload,
         "secrets_changed": {change.name: change.verb for change in made.secrets},
@@ -470,7 +471,8 @@ def main() -> None:
             made = plan(session, request)
         else:
             lingered = session.ensure()
-            with session.lock():
+            with session.lock(), ProgressFile() as progress:
+                request.progress = progress.show
                 made = plan(session, request)
                 made.linger = lingered
                 outcome = execute(session, request, made)

@@ -150,6 +150,13 @@ def test_a_changed_file():
     assert world.decide() == [("db.service", "restart", "db.env changed")]
 
 
+def test_a_file_edited_by_hand():
+    world = World()
+    world.disk.tree["db.env"] = world.disk.tree["db.env"]._replace(content="A=9\n")
+    world.rewritten()
+    assert world.decide() == [("db.service", "restart", "db.env changed")]
+
+
 def test_a_drop_in_that_comes():
     world = World()
     world.rewritten(units={**UNITS, "app.container.d/a.conf": "[Container]\nReadOnly=true\n"})
