@@ -18,9 +18,10 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _manifest 
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
 from ansible_collections.patriark.homelab.plugins.module_utils import _staleness as staleness
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd as systemd
+from ansible_collections.patriark.homelab.plugins.module_utils._commands import moment, start_command
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import Unit, UnitName, container_name, image_reference, parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
-from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import read_tree
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import changed, read_tree
 from ansible_collections.patriark.homelab.plugins.module_utils._values import dotted
 
 _Found = t.TypeVar("_Found")
@@ -53,18 +54,24 @@ class Report:
         images = (self._try(lambda: podman.image_ids(session, [ref for ref in references.values() if ref])) if containers else None) or {}
         secrets = (self._try(lambda: podman.secret_ids(session)) if usable else None) or {}
         networks = (self._try(lambda: podman.networks(session)) if usable else None) or []
+        with session.files():
+            texts = generator.loaded(facts.get("FragmentPath", "") for facts in live.values() if facts.get("NeedDaemonReload") == "no")[0]
+        upgraded = changed(program) if program else 0.0
         reports = {}
         for text, (name, unit, digest) in sorted(units.items()):
             reference = references.get(text)
+            container = containers.get(container_name(unit)) if unit.name.kind == "container" else None
+            made = moment((container or {}).get("Created") or "")
             reports[text] = self._unit(
                 name,
                 unit,
                 digest,
                 found[name].applied.get(text),
                 live.get(unit.service, {}),
-                containers.get(container_name(unit)) if unit.name.kind == "container" else None,
+                container,
                 (reference, images[reference]) if reference and reference in images else None,
                 secrets,
+                start_command(texts[unit.service]) if unit.service in texts and made and made > upgraded else None,
             )
         return {
             "host": self._host(program),
@@ -122,11 +129,12 @@ class Report:
         container: dict[str, t.Any] | None,
         image: tuple[str, str] | None,
         secrets: t.Mapping[str, str],
+        command: t.Sequence[str] | None,
     ) -> dict[str, t.Any]:
         reasons: list[str] = []
         if live.get("ActiveState") == "active":
             if unit.name.kind == "container":
-                reasons = staleness.container_reasons(unit, digest, container, image, secrets)
+                reasons = staleness.container_reasons(unit, digest, container, image, secrets, command)
             elif applied is not None:
                 reasons = staleness.differences(digest, applied)
         if live.get("NeedDaemonReload") == "yes":
