@@ -302,10 +302,16 @@ class Planner:
         self._lint_secrets()
         if request.state != "started":
             return
+        everything = {**self.foreign, **stack.units}
+        plays = [unit.service for unit in stack.units.values() if unit.name.kind == "kube" and self.live.runs(unit.service)]
+        if plays:
+            self.live.plays = podman.by_service(podman.containers(session), plays)
+        references = {image_reference(unit, everything) for unit in stack.units.values() if unit.name.kind == "image"}
+        references |= {piece["Image"] for pieces in self.live.plays.values() for piece in pieces}
         if any(self.live.runs(unit.service) for unit in containers):
-            everything = {**self.foreign, **stack.units}
             self.live.containers = podman.inspect_containers(session, list(result.containers))
-            self.live.images = podman.image_ids(session, [ref for ref in (image_reference(unit, everything) for unit in containers) if ref])
+            references |= {image_reference(unit, everything) for unit in containers}
+        self.live.images = podman.image_ids(session, [reference for reference in references if reference])
         kinds = {unit.name.kind for unit in stack.units.values()} & set(LASTING)
         if kinds:
             networks = request.networks

@@ -51,7 +51,10 @@ class Report:
         everything = {text: unit for text, (dummy, unit, dummy2) in units.items()}
         references = {text: image_reference(unit, everything) for text, unit in everything.items() if unit.name.kind == "container"}
         containers = (self._try(lambda: podman.inspect_containers(session, names)) if usable else None) or {}
-        images = (self._try(lambda: podman.image_ids(session, [ref for ref in references.values() if ref])) if containers else None) or {}
+        kubes = [unit.service for unit in everything.values() if unit.name.kind == "kube"]
+        plays = (self._try(lambda: podman.by_service(podman.containers(session), kubes)) if usable and kubes else None) or {}
+        wanted = [ref for ref in references.values() if ref] + [piece["Image"] for pieces in plays.values() for piece in pieces]
+        images = (self._try(lambda: podman.image_ids(session, wanted)) if containers or plays else None) or {}
         secrets = (self._try(lambda: podman.secret_ids(session)) if usable else None) or {}
         networks = (self._try(lambda: podman.networks(session)) if usable else None) or []
         with session.files():
@@ -72,6 +75,7 @@ class Report:
                 (reference, images[reference]) if reference and reference in images else None,
                 secrets,
                 start_command(texts[unit.service]) if unit.service in texts and made and made > upgraded else None,
+                staleness.play_reasons(plays.get(unit.service, []), images),
             )
         return {
             "host": self._host(program),
@@ -130,13 +134,14 @@ class Report:
         image: tuple[str, str] | None,
         secrets: t.Mapping[str, str],
         command: t.Sequence[str] | None,
+        played: t.Sequence[str],
     ) -> dict[str, t.Any]:
         reasons: list[str] = []
         if live.get("ActiveState") == "active":
             if unit.name.kind == "container":
                 reasons = staleness.container_reasons(unit, digest, container, image, secrets, command)
             elif applied is not None:
-                reasons = staleness.differences(digest, applied)
+                reasons = [*staleness.differences(digest, applied), *played]
         if live.get("NeedDaemonReload") == "yes":
             reasons.append("systemd has not read the unit since it changed")
         return {

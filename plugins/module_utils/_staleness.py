@@ -97,6 +97,12 @@ def container_reasons(
     return reasons
 
 
+def play_reasons(pieces: t.Iterable[t.Mapping[str, t.Any]], images: t.Mapping[str, str]) -> list[str]:
+    """Why the containers of a .kube unit (from podman ps) are stale: an image reference means another image now."""
+    moved = {piece["Image"] for piece in pieces if images.get(piece["Image"], piece["ImageID"]) != piece["ImageID"]}
+    return [f"{reference} is another image now" for reference in sorted(moved)]
+
+
 def health_of(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
     """Status, failing streak and log of the health check of a container; None without a check."""
     state = ((container or {}).get("State") or {}).get("Health") or {}

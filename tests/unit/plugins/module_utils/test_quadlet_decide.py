@@ -109,6 +109,57 @@ def test_an_image_that_moved():
     assert world.decide() == [("db.service", "restart", "localhost/db:1 is another image now")]
 
 
+def other(units, **live):
+    """Another stack that is deployed and runs."""
+    world = World()
+    world.request = Request("demo", units)
+    world.stack = world.written(world.request)
+    world.disk = Disk("/units/demo", "/systemd", dict(world.stack.tree), dict(world.stack.plain), frozenset())
+    world.live = Live({service: dict(ACTIVE) for service in world.stack.services}, looked=True, **live)
+    world.live.containers = {"systemd-app": world.container("app.container", "i1")} if "app.container" in units else {}
+    world.plan.before.applied = {name: member.digest for name, member in world.stack.members.items() if member.unit.name.kind != "container"}
+    return world
+
+
+def test_an_image_of_kubernetes_yaml_that_moved():
+    piece = {"Image": "localhost/a:1", "ImageID": "i1"}
+    for images, actions in (
+        ({"localhost/a:1": "i1"}, []),
+        ({}, []),
+        ({"localhost/a:1": "i2"}, [("p.service", "restart", "localhost/a:1 is another image now")]),
+    ):
+        world = other({"p.kube": "[Kube]\nYaml=p.yml\n"}, images=images, plays={"p.service": [piece, piece]})
+        assert world.decide() == actions
+
+
+def test_an_image_that_is_missing_is_brought_when_it_is_needed():
+    units = {"i.image": "[Image]\nImage=localhost/a:1\n", "app.container": "[Container]\nImage=i.image\n"}
+    assert other(units).decide() == [], "all of its users run"
+    world = other(units)
+    world.live.properties["app.service"]["ActiveState"] = "inactive"
+    assert world.decide() == [("i-image.service", "restart", "the image localhost/a:1 is missing"), ("app.service", "start", "it is stopped")]
+    world = other(units, images={"localhost/a:1": "i1"})
+    world.live.properties["app.service"]["ActiveState"] = "inactive"
+    assert world.decide() == [("app.service", "start", "it is stopped")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "both", "restarted"),
+    [
+        ("", False, ["app.service"]),
+        ("", True, ["app.service", "left.service", "p-pod.service"]),
+        ("ExitPolicy=continue\n", True, ["app.service", "left.service"]),
+        ("PodmanArgs=--exit-policy=continue\n", True, ["app.service", "left.service"]),
+    ],
+)
+def test_a_pod_that_would_lose_its_last_container_is_restarted_with_it(policy, both, restarted):
+    member = "[Container]\nImage=localhost/a:1\nPod=p.pod\n"
+    world = other({"p.pod": f"[Pod]\n{policy}", "app.container": member, "left.container": member})
+    world.live.images = {"localhost/a:1": "i2"}
+    world.live.containers["systemd-left"] = world.container("left.container", "i1" if both else "i2")
+    assert sorted(action[0] for action in world.decide()) == restarted
+
+
 def test_an_image_that_is_gone_says_nothing():
     world = World()
     del world.live.images["localhost/db:1"]
