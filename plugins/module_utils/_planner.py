@@ -288,6 +288,7 @@ class Planner:
         self.targets = self._targets()
         asked = [*stack.services, *self.gone, *sorted(request.restart), *self.targets.values()]
         self.live = Live(systemd.show(session, list(dict.fromkeys(asked))), looked=self.usable)
+        self._refuse_shadows()
         containers = [unit for unit in stack.units.values() if unit.name.kind == "container" and not unit.on_demand]
         result.containers = {container_name(unit): unit.service for unit in containers}
         if not self.usable:
@@ -322,6 +323,16 @@ class Planner:
                 "volume": {item["Name"]: item for item in podman.volumes(session)} if "volume" in kinds else {},
             }
         self._read_commands([unit for unit in stack.units.values() if unit.name.kind in ("container", "volume") and not unit.on_demand])
+
+    def _refuse_shadows(self) -> None:
+        """A service which systemd has from elsewhere: one of the two would hide the other."""
+        own = os.path.realpath(self.session.systemd_dir)
+        for service, name in self.stack.services.items():
+            path = self.live.get(service, "FragmentPath")
+            folder = os.path.dirname(path)
+            ours = os.path.realpath(folder) == own if self.stack.members[name].unit.name.plain else "/systemd/generator" in folder
+            if path and not ours and self.live.get(service, "LoadState") != "masked":
+                self.findings.append(Finding(name, f"systemd has another {service} already: {path}", "give this unit another name"))
 
     def _read_commands(self, units: t.Sequence[Unit]) -> None:
         """With which words each service would be started now: from the judges, or from what systemd has loaded."""

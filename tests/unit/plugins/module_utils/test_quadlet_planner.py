@@ -151,6 +151,27 @@ def test_what_systemd_has_loaded_is_believed_while_nobody_has_written_since(sess
     assert not plan(session, request()).reload
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "state", "taken"),
+    [
+        ("web.container", "/usr/lib/systemd/user", "loaded", True),
+        ("web.container", "{root}/systemd", "loaded", True),
+        ("web.container", "{root}/systemd", "masked", False),
+        ("web.container", "/run/user/1000/systemd/generator", "loaded", False),
+        ("web.service", "/usr/lib/systemd/user", "loaded", True),
+        ("web.service", "{root}/systemd", "loaded", False),
+    ],
+)
+def test_a_service_systemd_has_from_elsewhere(session, name, folder, state, taken):
+    path = f"{folder.format(root=session.root)}/web.service"
+    session.live["web.service"] = {"LoadState": state, "ActiveState": "inactive", "FragmentPath": path}
+    wanted = request((name, WEB if name.endswith("container") else "[Service]\nExecStart=/bin/true\n"))
+    if taken:
+        assert refused(session, wanted) == [(name, f"systemd has another web.service already: {path}")]
+    else:
+        assert plan(session, wanted).changed
+
+
 def test_containers_of_an_older_podman_are_not_compared(session):
     deployed(session, plan(session, request()))
     write_node(f"{session.root}/systemd/generator/web.service", Node("[Service]\nExecStart=/usr/bin/podman run a\n"))
