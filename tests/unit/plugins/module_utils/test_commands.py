@@ -33,8 +33,8 @@ def test_what_podman_started_is_recognised(recorded):
     [
         ("podman run -d a", "/usr/bin/podman run a -d", True),
         ("podman run a a", "podman run a", False),
-        ("podman run %h/x a", "podman run /home/me/x a", True),
-        ("podman run %h/x a", "podman run /home/me/y a", False),
+        ("podman run %h/x a", "podman run /home/homelab/x a", True),
+        ("podman run %h/x a", "podman run /home/homelab/y a", False),
         ("podman run 100%% $$X", "podman run 100% $X", True),
         ("podman run 100%% a", "podman run 99% a", False),
         ("podman run $ARGS a", "podman run b c a", True),

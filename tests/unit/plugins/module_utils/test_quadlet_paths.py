@@ -20,7 +20,9 @@ def container(*lines, more=""):
 
 def looked(tested, **others):
     units = {tested.name.text: tested, **{name.replace("_", "."): unit(name.replace("_", "."), text) for name, text in others.items()}}
-    found = lint_paths(units, "/units/demo", "/home/me", ["a.env", "rules/x.yml"], lambda path: path in ("/there", "/home/me/x", "/units/demo/theirs"))
+    found = lint_paths(
+        units, "/units/demo", "/home/homelab", ["a.env", "rules/x.yml"], lambda path: path in ("/there", "/home/homelab/x", "/units/demo/theirs")
+    )
     return [[(finding.line, finding.key, finding.reason) for finding in part] for part in found]
 
 
@@ -60,7 +62,7 @@ def test_what_is_there_or_cannot_be_known_is_left_alone(line):
         ("Volume=./rule:/r", ["there is no ./rule beside the unit"], []),
         ("EnvironmentFile=/gone.env", [], ["/gone.env does not exist"]),
         ("Volume=/gone:/x", [], ["/gone does not exist"]),
-        ("Volume=%h/gone:/x", [], ["/home/me/gone does not exist"]),
+        ("Volume=%h/gone:/x", [], ["/home/homelab/gone does not exist"]),
         ("Mount=type=bind,source=/gone,target=/t", [], ["/gone does not exist"]),
         ("Mount=type=bind,src=./gone,dst=/t", ["there is no ./gone beside the unit"], []),
     ],
