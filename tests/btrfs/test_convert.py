@@ -516,6 +516,23 @@ def test_a_change_in_the_middle_gives_up_and_keeps_the_tree(tree: pathlib.Path, 
     assert traces(tree) == []
 
 
+@pytest.mark.parametrize("how", ["cwd", "container"])
+def test_somebody_who_comes_while_it_is_copied_keeps_the_tree(tree: pathlib.Path, how: str) -> None:
+    """No lease on a file shows these two."""
+    before = describe(tree)
+    container = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f"mount --bind {tree} /mnt && cd / && echo ready && exec sleep 600"]
+    command = container if how == "container" else [sys.executable, "-c", _HOLDER, how, str(tree)]
+    with contextlib.ExitStack() as stack:
+
+        def come() -> None:
+            stack.enter_context(holder(*command))
+
+        with pytest.raises(_btrfs.BtrfsError, match=r"somebody started to use it: .*(works in|has it mounted on /mnt)"):
+            convert(Want(str(tree), nocow=True), progress=At("synced", come))
+    assert describe(tree) == before
+    assert traces(tree) == []
+
+
 def test_a_copy_that_is_not_what_it_has_to_be_is_never_used(tree: pathlib.Path) -> None:
     before = describe(tree)
     copy = tree.parent / ".pg.patriark-convert"
