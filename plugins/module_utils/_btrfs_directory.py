@@ -214,7 +214,7 @@ def _plan_obstacles(want: Want, audit: Audit, existing: str, result: Plan) -> No
         result.errors.append(
             f"{want.path}: {audit.wrong_files} of {audit.files} files, {size(audit.data)} of data, are {state}: {names(audit.offenders, audit.wrong_files)}."
             f" The flag of a file with data cannot be changed, only a new copy is {cure}. Nothing was changed."
-            " Stop what uses the directory and run once with existing: convert."
+            " Stop what uses the directory and run the module once with existing: convert (docs/nocow.md of the collection has the commands)."
         )
     if audit.unreadable:
         result.warnings.append(
