@@ -3,7 +3,4 @@
 set -eu
 sibling=$(dirname "$1")/.$(basename "$1").patriark-convert
 until [ -n "$(ls -A "$sibling" 2>/dev/null)" ]; do sleep 0.02; done
-for file in $(grep -lsz '^PATRIARK_HOMELAB_PROGRESS=' /proc/[0-9]*/environ); do
-    process=${file#/proc/}
-    kill -STOP "${process%/environ}"
-done
+grep -lsz '^PATRIARK_HOMELAB_PROGRESS=' /proc/[0-9]*/environ | cut -d/ -f3 | xargs kill -STOP
