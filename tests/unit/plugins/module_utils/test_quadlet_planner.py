@@ -295,6 +295,16 @@ def test_a_secret_nobody_has(session):
     assert plan(session, request(*wanted.units.items(), secrets=[SecretRequest("token")])).secrets[0].verb == "generate"
 
 
+def test_a_kill_between_the_exchange_and_the_plain_units_is_mended(session):
+    old, new = ((("web.container", WEB.replace("a:1", image)), ("web.socket", f"[Socket]\nListenStream={port}\n")) for image, port in (("a:1", 1), ("b:1", 2)))
+    deployed(session, plan(session, request(*old)))
+    session.live = {name: {"LoadState": "loaded", "ActiveState": "active"} for name in ("web.service", "web.socket")}
+    replace_tree(f"{session.unit_dir}/demo", plan(session, request(*new)).tree, set())
+    made = plan(session, request(*new))
+    assert [os.path.basename(change.path) for change in made.files] == ["web.socket"]
+    assert made.reload and sorted(made.services("restart")) == ["web.service", "web.socket"]
+
+
 def test_a_damaged_manifest_is_an_empty_one():
     assert manifests.parse("{", "demo") == manifests.Manifest("demo")
     assert manifests.parse(json.dumps(["x"]), "demo") == manifests.Manifest("demo")
