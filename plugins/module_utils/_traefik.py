@@ -166,11 +166,6 @@ class Traefik(Service):
         if not twins.recipe.complete:
             notes.append(Finding(self.path, "the static settings are in a form that is not understood here; less could be tried", severity="warning"))
         seen: dict[str, verdict.Objects] = {}
-        notes = (
-            []
-            if complete
-            else [Finding(self.path, "the static settings are written in a way that was not understood; less could be tried", "", severity="warning")]
-        )
         logs: dict[str, list[dict[str, t.Any]]] = {}
         for name in sorted(starting, reverse=True):  # our own file first: what is wrong with it is not blamed on anybody else
             seen[name], logs[name] = self._watch(twins, name)
