@@ -12,7 +12,6 @@ import time
 import typing as t
 
 import archive
-import archive
 import builder
 import pytest
 import recipes
