@@ -92,7 +92,8 @@ def flags(command: t.Sequence[str]) -> list[str]:
 
 def environment(container: t.Mapping[str, t.Any], by_environment: bool) -> list[str]:
     """Its environment; when that holds the static settings, with log and API as they are needed here."""
-    found = [str(item) for item in (container.get("Config") or {}).get("Env") or []]
+    # sockets that systemd handed to the live one are not there for a twin
+    found = [str(item) for item in (container.get("Config") or {}).get("Env") or [] if not str(item).startswith(("LISTEN_", "NOTIFY_"))]
     if by_environment:
         found = [item for item in found if not re.match(r"TRAEFIK_(LOG|API)(_|=)", item)]
         found += ["TRAEFIK_LOG_LEVEL=WARN", "TRAEFIK_LOG_FORMAT=json", "TRAEFIK_API_INSECURE=true"]
