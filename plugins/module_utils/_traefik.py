@@ -17,7 +17,6 @@ import secrets
 import shutil
 import sys
 import tempfile
-import time
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
@@ -30,16 +29,43 @@ from ansible_collections.patriark.homelab.plugins.module_utils._session import S
 # A twin ends itself after that many seconds, also when nobody is left to stop it.
 LIFETIME = 120
 STARTUP = 30.0
-LABEL = "patriark.homelab.twin"
 # In every twin's directory, so that it is seen when all files have been read. The last name, so that it takes nothing from others.
 MARKER_FILE = "zzzz-patriark-homelab-marker.yml"
 MARKER = "patriark-homelab-marker"
 
-# Runs in the network namespace of a container with the host's Python: the image needs no tools for it.
-_FETCH = """
-import sys, urllib.request
+# Asks several containers, each in its own network, with the host's Python: the images need no tools for it, and one process does for all.
+# With a marker it waits until that is shown, the program has gone, or its log says that a file cannot be read.
+_ASK = """
+import ctypes, json, os, sys, time, urllib.request
+job = json.load(sys.stdin)
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-sys.stdout.write(opener.open(sys.argv[1], timeout=5).read().decode())
+libc = ctypes.CDLL(None, use_errno=True)
+def ask(pid):
+    with open("/proc/%d/ns/net" % pid) as handle:
+        if libc.setns(handle.fileno(), 0x40000000):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return json.load(opener.open(job["url"], timeout=5))
+def over(target, rawdata):
+    if job["marker"] is None or job["marker"] in rawdata.get("middlewares", {}) or not os.path.exists("/proc/%d" % target["pid"]):
+        return True
+    with open(target["log"], errors="replace") as handle:
+        return "Error while building configuration" in handle.read()
+answers = {}
+deadline = time.monotonic() + job["seconds"]
+for name, target in job["targets"].items():
+    while True:
+        answer = {"rawdata": {}}
+        try:
+            answer["rawdata"] = ask(target["pid"])
+            if not isinstance(answer["rawdata"], dict):
+                raise ValueError("what answers is not Traefik's API")
+        except Exception as error:
+            answer = {"rawdata": {}, "error": str(getattr(error, "reason", None) or error)}
+        if over(target, answer["rawdata"]) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    answers[name] = answer
+json.dump(answers, sys.stdout)
 """
 _PROBE = """
 import http.client, ssl, sys
@@ -99,27 +125,16 @@ class Traefik(Service):
         self.container = found.get(self.name) or {}
         return bool((self.container.get("State") or {}).get("Running"))
 
-    def _fetch(self, container: str, url: str) -> str:
-        """Ask inside a container's network. Raises SessionError."""
-        rc, out, err = self.session.podman("container", "inspect", "--format", "{{.State.Pid}} {{.NetworkSettings.SandboxKey}}", container)
-        pid = out.split()[0] if rc == 0 and out.split() else "0"
-        if pid == "0":
-            raise SessionError(f"the container {container} does not run")
-        enter = ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", _FETCH, url]
-        rc, out, err = self.session.run(enter) if self.session.system else self.session.podman("unshare", *enter)
-        if rc != 0:
-            raise SessionError(f"the API of {container} does not answer at {url}: {(err.strip().splitlines() or ['no reason'])[-1]}")
-        return out
-
-    def _objects(self, container: str) -> verdict.Objects:
-        return verdict.objects(self._rawdata(container))
-
-    def _rawdata(self, container: str) -> dict[str, t.Any]:
-        text = self._fetch(container, f"{self.api.rstrip('/')}/api/rawdata")
-        try:
-            return dict(json.loads(text))
-        except (ValueError, TypeError):
-            raise SessionError(f"what answers at {self.api} in the container {container} is not Traefik's API") from None
+    def _live(self) -> verdict.Objects:
+        """What the live one shows now. Raises SessionError."""
+        for again in (False, True):
+            if again and not self.find():
+                raise SessionError(f"the container {self.name} does not run any more")
+            pid = int(self.container["State"].get("Pid") or 0)
+            answer = ask_api(self.session, self.api, {self.name: {"pid": pid}})[self.name]
+            if "error" not in answer:
+                return verdict.objects(answer["rawdata"])
+        raise SessionError(f"the API of {self.name} does not answer at {self.api}: {answer['error']}")
 
     # Judging
 
@@ -133,7 +148,7 @@ class Traefik(Service):
         if found or seen_at is None:
             return found
         try:
-            self._before = self._objects(self.name)
+            self._before = self._live()
         except SessionError as error:
             if self.probe is None:
                 remedy = "say where the API listens inside the container, or give a probe"
@@ -165,19 +180,18 @@ class Traefik(Service):
         notes = []
         if not twins.recipe.complete:
             notes.append(Finding(self.path, "the static settings are in a form that is not understood here; less could be tried", severity="warning"))
-        seen: dict[str, verdict.Objects] = {}
-        logs: dict[str, list[dict[str, t.Any]]] = {}
-        for name in sorted(starting, reverse=True):  # our own file first: what is wrong with it is not blamed on anybody else
-            seen[name], logs[name] = self._watch(twins, name)
-            if name != "old" and MARKER not in {other for dummy, other in seen[name]}:
+        answers = ask_api(self.session, self.api, twins.targets(), f"{MARKER}@file")
+        seen = {name: verdict.objects(answer["rawdata"]) for name, answer in answers.items()}
+        logs = {name: twins.log(name) for name in seen}
+        for name in ("mine", "all"):  # our own file first: what is wrong with it is not blamed on anybody else
+            if name in seen and ("middlewares", MARKER) not in seen[name]:
                 wrong = verdict.broken(logs[name], twins.seen_at)
                 if wrong is None:
-                    tail = " ".join(str(entry.get("error") or entry.get("message")) for entry in logs[name][-2:]) or "no log"
+                    tail = "; ".join(str(entry.get("error") or entry.get("message")) for entry in logs[name][-2:]) or answers[name].get("error", "no reason")
                     return [Finding(self.folder, f"a twin of {self.name} did not come up to try the files: {tail}")]
                 return verdict.broken_findings(wrong, self.folder, self.file)
         for objects in seen.values():
-            for key in [key for key in objects if key[1] == MARKER]:
-                del objects[key]
+            objects.pop(("middlewares", MARKER), None)
         self._own = set(seen.get("mine", ()))
         self._gone = set(seen.get("old", ())) - self._own
         # a plugin that the twin did not have is judged by the live one: there everything of ours has to be enabled
@@ -192,20 +206,6 @@ class Traefik(Service):
             *verdict.victims(self._own, self._before, seen["all"], self.folder, failure),
         ]
 
-    def _watch(self, twins: Twins, name: str) -> tuple[verdict.Objects, list[dict[str, t.Any]]]:
-        """What a twin shows once it has read all files, or until it says that it cannot."""
-        deadline = time.monotonic() + STARTUP
-        while True:
-            try:
-                seen = self._objects(twins.names[name])
-            except SessionError:
-                seen = {}
-            entries = twins.log(name)
-            told = any(other == MARKER for dummy, other in seen) or verdict.broken(entries, twins.seen_at)
-            if told or time.monotonic() > deadline or not twins.runs(name):
-                return seen, entries
-            time.sleep(0.2)
-
     # Asking
 
     def ask(self) -> str | None:
@@ -217,7 +217,7 @@ class Traefik(Service):
         return None if self.confirms == "probe" else self._agrees(self._before)
 
     def _agrees(self, wanted: verdict.Objects) -> str | None:
-        missing = verdict.difference(wanted, self._objects(self.name), self._own | self._gone)
+        missing = verdict.difference(wanted, self._live(), self._own | self._gone)
         return None if missing is None else f"{self.name} does not have it: {missing}"
 
     def _ask_probe(self, absent: bool) -> str | None:
@@ -245,8 +245,7 @@ class Twins:
     def _read(self, path: str) -> str | None:
         with self.session.files():
             try:
-                with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-                    return handle.read()
+                return _text(path)
             except OSError:
                 return None
 
@@ -259,9 +258,6 @@ class Twins:
                     handle.write(self.recipe.static[1])
                 os.chmod(place, 0o644)
                 self._options = ["--volume", f"{place}:{self.recipe.static[0]}:ro"]
-        rc, out, dummy = self.session.podman("ps", "--all", "--quiet", "--filter", f"label={LABEL}", "--filter", "status=exited")
-        if rc == 0 and out.split():  # of runs that were killed
-            self.session.podman("rm", "--force", "--time", "0", "--volumes", *out.split())
         return self
 
     def __exit__(self, *dummy: object) -> None:
@@ -278,20 +274,34 @@ class Twins:
 
     def start(self, name: str, folder: str) -> None:
         self.names[name] = f"traefik-twin-{name}-{secrets.token_hex(4)}"
-        made = ["run", "--detach", "--name", self.names[name], "--label", f"{LABEL}={name}", "--network", "none", "--pull", "never"]
-        made += ["--timeout", str(LIFETIME), "--log-driver", "k8s-file", "--no-healthcheck", "--security-opt", "label=disable", "--sdnotify", "ignore"]
+        made = ["run", "--detach", "--rm", "--timeout", str(LIFETIME), "--name", self.names[name], "--network", "none", "--pull", "never"]
+        made += ["--pidfile", self._place(f"{name}.pid"), "--log-driver", "k8s-file", "--log-opt", f"path={self._place(name + '.log')}"]
+        made += ["--no-healthcheck", "--sdnotify", "ignore", "--security-opt", "label=disable"]
         made += [*self.recipe.options, *self._options, "--volume", f"{folder}:{self.seen_at}:ro", self.recipe.image, *self.recipe.command]
         rc, out, err = self.session.podman(*made)
         if rc != 0:
             raise SessionError(f"no twin of the container could be started to try the files: {err.strip() or out.strip()}")
 
-    def log(self, name: str) -> list[dict[str, t.Any]]:
-        dummy, out, err = self.session.podman("logs", self.names[name])
-        return verdict.log_lines(out + err)
+    def _place(self, name: str) -> str:
+        return os.path.join(self.path, name)
 
-    def runs(self, name: str) -> bool:
-        rc, out, dummy = self.session.podman("container", "inspect", "--format", "{{.State.Running}}", self.names[name])
-        return rc == 0 and out.strip() == "true"
+    def targets(self) -> dict[str, dict[str, t.Any]]:
+        with self.session.files():
+            return {name: {"pid": int(_text(self._place(f"{name}.pid")) or 0), "log": self._place(f"{name}.log")} for name in self.names}
+
+    def log(self, name: str) -> list[dict[str, t.Any]]:
+        with self.session.files():
+            return verdict.log_lines(_text(self._place(f"{name}.log")))
+
+
+def ask_api(session: Session, api: str, targets: t.Mapping[str, t.Mapping[str, t.Any]], marker: str | None = None) -> dict[str, dict[str, t.Any]]:
+    """What the API of each target shows: its rawdata, and error when it did not answer. Raises SessionError when nothing could be asked."""
+    job = {"url": f"{api.rstrip('/')}/api/rawdata", "targets": targets, "marker": marker, "seconds": STARTUP}
+    command = [sys.executable, "-c", _ASK]
+    rc, out, err = session.run(command, json.dumps(job)) if session.system else session.podman("unshare", *command, data=json.dumps(job))
+    if rc != 0:
+        raise SessionError(f"no API could be asked: {err.strip()[-500:]}")
+    return dict(json.loads(out))
 
 
 def _mark(folder: str) -> None:
@@ -307,6 +317,10 @@ def _texts(folder: str) -> dict[str, str]:
         for name in names:
             if name.endswith((".yml", ".yaml", ".toml")) and name != MARKER_FILE:
                 path = os.path.join(place, name)
-                with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-                    found[os.path.relpath(path, folder)] = handle.read()
+                found[os.path.relpath(path, folder)] = _text(path)
     return found
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+        return handle.read()

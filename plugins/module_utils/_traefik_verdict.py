@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -55,15 +56,11 @@ def difference(wanted: Objects, seen: Objects, names: t.Iterable[tuple[str, str]
 
 
 def log_lines(text: str) -> list[dict[str, t.Any]]:
-    """The entries of a log in JSON. Other lines are left out."""
+    """The entries of a log in JSON, each perhaps behind podman's time stamp. Other lines are left out."""
     found = []
     for line in text.splitlines():
-        if line.startswith("{"):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            found.append(entry)
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line[line.index("{") :]))
     return found
 
 

@@ -121,7 +121,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
+file:
   description: The file.
   returned: success
   type: str
@@ -252,7 +252,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
         notes.append(f"the container {params['container']} does not run, so nothing could be tried and nobody asked")
     elif not seen:
         raise LiveRefused([Finding(params["path"], f"the container {params['container']} does not run", "start it first, or name the right container")])
-    result: dict[str, t.Any] = {"path": params["path"], "notes": notes}
+    result: dict[str, t.Any] = {"file": params["path"], "notes": notes}
     if not seen and not os.path.isdir(folder):
         # check mode before anything is there, or absent after everything is gone
         change = node is not None
