@@ -155,7 +155,7 @@ def sees() -> None:
     really = re.search(r"Device unallocated:\s+(\d+)", shown)
     equal("unallocated space is what btrfs says", value('btrfs_unallocated_bytes{path="/mnt/btrfs-pool"}'), float(really.group(1)) if really else None)
     claim("the pool has a size", value('node_filesystem_avail_bytes{mountpoint="/mnt/btrfs-pool"}'))
-    equal("rules that fail", query('prometheus_rule_evaluation_failures_total > 0'), [])
+    equal("rules that fail", query("prometheus_rule_evaluation_failures_total > 0"), [])
     until("a heartbeat goes out", lambda: [item for item in told() if item["path"] == "/beat"])
 
 
