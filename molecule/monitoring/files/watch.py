@@ -171,9 +171,14 @@ def sli() -> None:
 
 
 def outage() -> None:
+    failed = 'sum(traefik_router_requests_total{router="immich@file",code=~"5.."})'
     account("systemctl", "--user", "stop", "immich-server.service")
-    for dummy in range(10):
+    # A counter that appears with a value does not count that value: let it be seen before it grows.
+    visit("/api/server/version")
+    until("a failed visit is counted", lambda: value(failed))
+    for dummy in range(40):
         visit("/api/server/version")
+        time.sleep(0.2)
     until("the outage reaches the channel", lambda: messages("ImmichProbeFailed", "^CRITICAL"))
     found = messages("ImmichProbeFailed", "^CRITICAL")
     claim("with the way to the runbook", found and "runbooks.md#immichprobefailed" in found[0]["description"], found)
