@@ -187,6 +187,7 @@ def outage() -> None:
     claim("the probe's alert keeps it quiet", not messages("ImmichAvailabilityFastBurn"))
     account("systemctl", "--user", "start", "immich-server.service")
     until("the end reaches the channel", lambda: messages("ImmichProbeFailed", "^Resolved"))
+    until("visitors are served again", lambda: visit("/api/server/ping") == "200")
 
 
 def thumbnails(photo: str) -> None:
