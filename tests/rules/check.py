@@ -74,11 +74,18 @@ def suites() -> list[Suite]:
     found = []
     for path in sorted(SUITES.glob("*.yml")):
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, LOADER)
-        # evaluations are what takes the time
-        weight = sum(_minutes(max((_minutes(row["eval_time"]) for row in case.get("promql_expr_test", [])), default=0)) for case in content["tests"])
-        found.append(Suite(path.stem, text, len(content["tests"]), frozenset(content["rule_files"]), weight / _minutes(content["evaluation_interval"])))
-    return sorted(found, key=lambda suite: suite.weight)
+        if "SLO" in text:
+            found += [_suite(f"{path.stem}@{slo}", text.replace("SLO", slo).replace("TITLE", slo.title())) for slo in ("availability", "upload")]
+        else:
+            found.append(_suite(path.stem, text))
+    return found
+
+
+def _suite(name: str, text: str) -> Suite:
+    content = yaml.load(text, LOADER)
+    # evaluations are what takes the time
+    steps = sum(max(_minutes(row["eval_time"]) for row in case["promql_expr_test"]) for case in content["tests"]) / _minutes(content["evaluation_interval"])
+    return Suite(name, text, len(content["tests"]), frozenset(content["rule_files"]), steps)
 
 
 def _minutes(text: str | float) -> float:
@@ -123,25 +130,27 @@ def survivors(folder: pathlib.Path, damaged: list[mutants.Mutant], chosen: t.Seq
     """Those that no suite noticed, with the suites that were asked. The quickest suites are asked first."""
     groups = {path.stem: path for path in (folder / variant).glob("*.yml")}
     alive = dict(enumerate(damaged))
-    asked: dict[int, list[str]] = collections.defaultdict(list)
+    to_ask = {number: _order(mutant, [suite for suite in chosen if f"{variant}/{mutant.group}.yml" in suite.reads]) for number, mutant in alive.items()}
     for number, mutant in alive.items():
         place = folder / "mutants" / str(number)
         write(place / variant / f"{mutant.group}.yml", {"groups": [mutant.rules]})
         for name, path in groups.items():
             if name != mutant.group:
                 (place / variant / f"{name}.yml").symlink_to(path)
-    for suite in chosen:
-        reads = [number for number, mutant in alive.items() if f"{variant}/{mutant.group}.yml" in suite.reads]
-        places = []
-        for number in reads:
-            place = folder / "mutants" / str(number) / f"{suite.name}.test.yml"
-            place.symlink_to(folder / f"{suite.name}.test.yml")
-            places.append(place)
-            asked[number].append(suite.name)
+        for suite in to_ask[number]:
+            (place / f"{suite.name}.test.yml").symlink_to(folder / f"{suite.name}.test.yml")
+    for turn in range(max(map(len, to_ask.values()))):
+        places = [folder / "mutants" / str(number) / f"{to_ask[number][turn].name}.test.yml" for number in alive if turn < len(to_ask[number])]
         for killed in parallel(test, [places[start : start + BATCH] for start in range(0, len(places), BATCH)]):
             for path in killed:
                 alive.pop(int(path.parent.name), None)
-    return [(mutant, asked[number]) for number, mutant in alive.items()]
+    return [(mutant, [suite.name for suite in to_ask[number]]) for number, mutant in alive.items()]
+
+
+def _order(mutant: mutants.Mutant, reading: list[Suite]) -> list[Suite]:
+    """Those first that speak of the rule, the quick ones first."""
+    name = re.sub(r"(increase|ratio_rate)\d\w+$", r"\1", mutant.rule)
+    return sorted(reading, key=lambda suite: (name not in suite.text, suite.weight))
 
 
 def main() -> int:
@@ -150,7 +159,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="rules-") as name:
         folder = pathlib.Path(name)
         groups = render(folder)
-        chosen = [suite for suite in suites() if not wanted or suite.name in wanted]
+        chosen = [suite for suite in suites() if not wanted or suite.name.split("@")[0] in wanted]
         failures = check_suites(folder, chosen)
         cases = sum(suite.cases for suite in chosen)
         print(f"{len(groups)} variants, {sum(len(group['rules']) for group in groups['default'])} rules, {cases} situations in {len(chosen)} suites")
