@@ -20,7 +20,7 @@ DEFAULT_FILES = tuple(f"/etc/traefik/traefik.{kind}" for kind in ("yml", "yaml",
 LOG = "log:\n  level: WARN\n  format: json\n"
 API = "api:\n  insecure: true\n"
 FLAGS = ("--log.level=WARN", "--log.format=json", "--api.insecure=true")
-_REPLACED = re.compile(r"--(log(\.[a-z]+)?|api(\.insecure|\.basepath)?)(=|$)", re.IGNORECASE)
+_REPLACED = re.compile(r"--(log(\.[a-z]+)?|api(\.insecure|\.basepath)?|experimental\.abortonpluginfailure)(=|$)", re.IGNORECASE)
 
 
 class Mount(t.NamedTuple):
@@ -80,7 +80,8 @@ def static_text(text: str) -> str | None:
             dropping = False
         if not dropping:
             kept.append(line)
-    body = "".join(kept)
+    # without a network the twin gets no plugin from elsewhere; it has to come up all the same
+    body = re.sub(r"(abortOnPluginFailure\s*:\s*)true", r"\1false", "".join(kept))
     return body + ("" if body.endswith("\n") or not body else "\n") + LOG + API
 
 
@@ -91,7 +92,8 @@ def flags(command: t.Sequence[str]) -> list[str]:
 
 def environment(container: t.Mapping[str, t.Any], by_environment: bool) -> list[str]:
     """Its environment; when that holds the static settings, with log and API as they are needed here."""
-    found = [str(item) for item in (container.get("Config") or {}).get("Env") or []]
+    # sockets that systemd handed to the live one are not there for a twin
+    found = [str(item) for item in (container.get("Config") or {}).get("Env") or [] if not str(item).startswith(("LISTEN_", "NOTIFY_"))]
     if by_environment:
         found = [item for item in found if not re.match(r"TRAEFIK_(LOG|API)(_|=)", item)]
         found += ["TRAEFIK_LOG_LEVEL=WARN", "TRAEFIK_LOG_FORMAT=json", "TRAEFIK_API_INSECURE=true"]
