@@ -4,6 +4,9 @@
 
 Immich itself is asked where it can show a link; moody.patriark.org has the same links in front of a backend that fails as it is told.
 The file moody.yml gives it one host name for each link, since links keep a state.
+
+    chain.py RAWDATA                 all claims; RAWDATA is what Traefik's API says
+    chain.py status ADDRESS PATH     one request to Immich from that address; prints the status
 """
 
 from __future__ import annotations
@@ -183,6 +186,9 @@ def routers(rawdata: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "status":
+        print(ask(SITE, sys.argv[3], source=sys.argv[2]).status)
+        raise SystemExit
     routers(sys.argv[1])
     headers()
     apps()
