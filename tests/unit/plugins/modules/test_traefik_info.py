@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import objects
-from ansible_collections.patriark.homelab.plugins.modules.traefik_info import names, unusable
+from ansible_collections.patriark.homelab.plugins.modules.traefik_info import crowdsec_verdict, names, unusable
 
 RAWDATA = {
     "routers": {
@@ -28,3 +28,10 @@ def test_a_service_nobody_asks_for_has_no_status_and_is_fine() -> None:
 
 def test_names_are_those_of_files() -> None:
     assert names(objects(RAWDATA)) == {"routers": ["guest", "immich"], "middlewares": ["limit"], "services": ["immich", "spare"]}
+
+
+def test_the_local_api_may_answer_refuse_or_be_away() -> None:
+    assert crowdsec_verdict(0, "") == "answers"
+    assert crowdsec_verdict(1, "wget: server returned error: HTTP/1.1 403 Forbidden\n") == "refuses the key"
+    assert crowdsec_verdict(1, "wget: can't connect to remote host (10.89.2.9): Connection refused\n").startswith("does not answer: wget: can't connect")
+    assert crowdsec_verdict(1, "") == "does not answer: no reason"
