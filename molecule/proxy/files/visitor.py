@@ -3,7 +3,7 @@
 """A family member outside of the house: talks to the proxy over TLS, from a network namespace of its own.
 
     visitor.py get PATH [--from ADDRESS] [--header NAME=VALUE]...     one request; prints status, headers and body
-    visitor.py flood PATH [--from ADDRESS] [--count N] [--threads N]  many requests; prints how often each status came
+    visitor.py flood PATH [--from ADDRESS] [--count N] [--threads N]  many requests; prints how often each status came, and the headers of a 429
     visitor.py upload NAME SIZE [--seconds N] [--cut FRACTION]        uploads random bytes, spread over so many seconds or cut off; reads them back
     visitor.py claims                                                 the page, the API, log in, WebSocket, ranges, a photo, a large video
     visitor.py probe FILE                                             ten requests a second until SIGTERM; writes what failed
@@ -223,9 +223,10 @@ def claims() -> None:
         raise SystemExit(f"\n{len(wrong)} claims are wrong: {'; '.join(wrong)}")
 
 
-def flood(path: str, source: str, count: int, threads: int) -> dict[str, int]:
+def flood(path: str, source: str, count: int, threads: int) -> dict[str, t.Any]:
     """Over connections that stay open, as a browser's."""
     seen: collections.Counter[int] = collections.Counter()
+    refusal: dict[str, str] = {}
     lock = threading.Lock()
 
     def work() -> None:
@@ -236,13 +237,15 @@ def flood(path: str, source: str, count: int, threads: int) -> dict[str, int]:
                 answer.read()
                 with lock:
                     seen[answer.status] += 1
+                    if answer.status == 429:
+                        refusal.update((key.lower(), value) for key, value in answer.getheaders())
 
     workers = [threading.Thread(target=work) for dummy in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return {str(status): number for status, number in seen.items()}
+    return {"statuses": {str(status): number for status, number in seen.items()}, "refusal": refusal}
 
 
 def probe(output: str) -> None:
