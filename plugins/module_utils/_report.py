@@ -139,7 +139,9 @@ class Report:
         reasons: list[str] = []
         if live.get("ActiveState") == "active":
             if unit.name.kind == "container":
-                reasons = staleness.container_reasons(unit, digest, container, image, secrets, command)
+                reasons = staleness.container_reasons(unit, digest, container, image, secrets)
+                if not reasons and applied != digest and staleness.other_command(container, command):
+                    reasons = ["it was started with another command than its unit has"]
             elif applied is not None:
                 reasons = [*staleness.differences(digest, applied), *played]
         if live.get("NeedDaemonReload") == "yes":
