@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import http.server
 
-hits = 0
-
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self) -> None:
-        global hits
+    hits = 0
+
+    def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status, kind, body = 200, "text/plain", b"moody\n"
         if self.path == "/drop":
-            hits += 1
+            Handler.hits += 1
             self.close_connection = True
             return
         if self.path == "/hits":
-            body = str(hits).encode()
+            body = str(Handler.hits).encode()
         elif self.path.startswith("/status/"):
             status = int(self.path.rpartition("/")[2])
         elif self.path.startswith("/type/"):
@@ -36,7 +35,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = answer
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, *dummy: object) -> None:
         pass

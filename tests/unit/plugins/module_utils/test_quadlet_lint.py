@@ -219,6 +219,10 @@ def test_line_and_drop_in_are_named():
     assert str(found[0]) == "x.container:4: NoNewPrivileges=maybe: not a boolean; podman takes it as false (write true or false)"
 
 
+def test_a_continued_value_may_be_indented():
+    assert lint_unit(container("Exec=a \\", "  b"), (5, 0, 0)) == []
+
+
 def test_a_drop_in_counts_for_the_whole():
     text = "[Container]\nImage=localhost/a:1\nNotify=healthy\n"
     assert len(lint_unit(unit(text), TRIXIE)) == 1
@@ -358,6 +362,9 @@ def test_what_a_unit_means():
     assert (built.service, user.service) == ("b-build.service", "t@one.service")
     assert image_reference(user, {"b.build": built}) == "localhost/b:1"
     assert image_reference(user, {}) is None
+    assert image_reference(unit("[Image]\nImage=docker-archive:/x.tar\n", "i.image"), {}) is None
+    assert image_reference(unit("[Image]\nImage=docker-archive:/x.tar\nImageTag=localhost/x:1\n", "i.image"), {}) == "localhost/x:1"
+    assert image_reference(unit("[Container]\nImage=registry:5000/x:1\n"), {}) == "registry:5000/x:1"
     assert container_name(user) == "systemd-t_one"
     assert container_name(unit("[Container]\nServiceName=s\n")) == "systemd-s"
     assert unit("[Network]\n", "n.network").resource == "systemd-n"
