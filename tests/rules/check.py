@@ -6,13 +6,14 @@
 
     tests/rules/check.py                 everything
     tests/rules/check.py SUITE...        only these suites, without damaging anything
-    tests/rules/check.py --survivors     everything, and list each damage that no suite noticed with the suites that were asked
+    tests/rules/check.py --group NAME    everything, but only the rules of this group are damaged
 
 promtool is taken from PROMTOOL, from .cache/prometheus (tests/setup puts it there) or from PATH.
 """
 
 from __future__ import annotations
 
+import argparse
 import collections
 import concurrent.futures
 import json
@@ -26,6 +27,7 @@ import tempfile
 import time
 import typing as t
 
+import dashboard
 import mutants
 import rendering
 import yaml
@@ -37,7 +39,7 @@ LOADER: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def promtool() -> str:
-    cached = rendering.ROOT / ".cache/prometheus/usr/bin/promtool"
+    cached = rendering.ROOT / ".cache/prometheus/promtool"
     found = os.environ.get("PROMTOOL") or (str(cached) if cached.is_file() else shutil.which("promtool"))
     if not found:
         sys.exit("tests/rules: no promtool; run tests/setup")
@@ -114,8 +116,19 @@ def render(folder: pathlib.Path) -> dict[str, list[dict[str, t.Any]]]:
     return found
 
 
+def check_dashboard(folder: pathlib.Path) -> None:
+    """Every query of the dashboard is PromQL."""
+    queries = [query["expr"] for panel in dashboard.panels() for query in panel.get("targets", [])]
+    exprs = [re.sub(r"\$\w+", "immich", expr.replace("$__rate_interval", "5m").replace("${1}", "1")) for expr in queries]
+    rules = [{"record": f"panel{number}", "expr": expr} for number, expr in enumerate(exprs)]
+    write(folder / "dashboard.yml", {"groups": [{"name": "dashboard", "rules": rules}]})
+    done = run("check", "rules", "--lint=none", str(folder / "dashboard.yml"))
+    if done.returncode != 0 or not rules:
+        sys.exit(f"promtool does not accept the queries of the dashboard:\n{done.stdout}{done.stderr}")
+
+
 def parallel(work: t.Callable[[t.Any], t.Any], items: t.Iterable[t.Any]) -> t.Iterator[t.Any]:
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("RULES_JOBS") or os.cpu_count() or 1)) as pool:
         yield from pool.map(work, items)
 
 
@@ -126,7 +139,9 @@ def check_suites(folder: pathlib.Path, chosen: t.Sequence[Suite]) -> list[str]:
     return [f"{suite.name}: {next(iter(said.values())).strip()}" for suite, said in failed if said]
 
 
-def survivors(folder: pathlib.Path, damaged: list[mutants.Mutant], chosen: t.Sequence[Suite], variant: str = "default") -> list[tuple[mutants.Mutant, list[str]]]:
+def survivors(
+    folder: pathlib.Path, damaged: list[mutants.Mutant], chosen: t.Sequence[Suite], variant: str = "default"
+) -> list[tuple[mutants.Mutant, list[str]]]:
     """Those that no suite noticed, with the suites that were asked. The quickest suites are asked first."""
     groups = {path.stem: path for path in (folder / variant).glob("*.yml")}
     alive = dict(enumerate(damaged))
@@ -154,11 +169,16 @@ def _order(mutant: mutants.Mutant, reading: list[Suite]) -> list[Suite]:
 
 
 def main() -> int:
-    wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
+    parser.add_argument("suites", nargs="*")
+    parser.add_argument("--group")
+    asked_for = parser.parse_args()
+    wanted = asked_for.suites
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rules-") as name:
         folder = pathlib.Path(name)
         groups = render(folder)
+        check_dashboard(folder)
         chosen = [suite for suite in suites() if not wanted or suite.name.split("@")[0] in wanted]
         failures = check_suites(folder, chosen)
         cases = sum(suite.cases for suite in chosen)
@@ -168,14 +188,14 @@ def main() -> int:
             return 1
         if wanted:
             return 0
-        made = mutants.make(groups["default"])
+        made = [mutant for mutant in mutants.make(groups["default"]) if asked_for.group in (None, mutant.group)]
         harmless = [mutant for mutant in made if mutants.equivalent(mutant)]
         alive = survivors(folder, [mutant for mutant in made if mutant not in harmless], chosen)
         told = collections.Counter(str(mutants.equivalent(mutant)) for mutant in harmless)
         print(f"{len(made)} damages: {len(made) - len(harmless) - len(alive)} noticed, {len(harmless)} without effect, {len(alive)} not noticed")
         print("\n".join(f"  {count} without effect: {why}" for why, count in told.items()))
         for mutant, asked in alive:
-            print(f"  not noticed: {mutant.rule}: {mutant.damage}" + (f" [{', '.join(asked)}]" if "--survivors" in sys.argv else ""))
+            print(f"  not noticed by {', '.join(asked)}: {mutant.rule}: {mutant.damage}")
     print(f"{time.monotonic() - start:.0f} s")
     return 1 if alive else 0
 

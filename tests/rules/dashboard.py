@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Grafana's dashboard of the role immich_monitoring, in the classic form that Grafana 10 to 13 read.
 
-    tests/rules/dashboard.py             compare the committed file with what comes out
-    tests/rules/dashboard.py --write     write it
+tests/rules/dashboard.py             compare the committed file with what comes out
+tests/rules/dashboard.py --write     write it
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Panel(t.NamedTuple):
     height: int
     unit: str
     queries: list[Query]
-    steps: list[tuple[str, float | None]] = []
-    options: Json = {}
-    custom: Json = {}
+    steps: t.Sequence[tuple[str, float | None]] = ()
+    options: Json | None = None
+    custom: Json | None = None
     decimals: int | None = None
 
 
@@ -74,11 +74,16 @@ def objective(name: str, title: str, what: str) -> list[Panel]:
 
 def burn(name: str, title: str) -> Panel:
     this = f'{{sloth_id="immich-{name}"}}'
-    queries = [Query(f"slo:sli_error:ratio_rate{window}{this} / on (sloth_id) group_left slo:error_budget:ratio{this}", window) for window in ("5m", "1h", "6h", "3d")]
-    text = "How many times faster than allowed the budget is used, over each window. 1 uses it up exactly; alerts look at 1 and 3 (tickets), 6 and 14.4 (pages)."
+    queries = [
+        Query(f"slo:sli_error:ratio_rate{window}{this} / on (sloth_id) group_left slo:error_budget:ratio{this}", window) for window in ("5m", "1h", "6h", "3d")
+    ]
+    text = (
+        "How many times faster than allowed the budget is used, over each window. 1 uses it up exactly; alerts look at 1 and 3 (tickets), 6 and 14.4 (pages)."
+    )
     return series(f"{title}: burn rate", text, "short", *queries, steps=BURN)
 
 
+OURS = '{name=~"immich-.*|postgresql-immich|redis-immich"}'
 ROUTERS, UPLOADS = 'router=~"$routers"', 'router="$upload_router"'
 ROWS: list[tuple[str, list[Panel]]] = [
     ("Objectives", [
@@ -94,13 +99,14 @@ ROWS: list[tuple[str, list[Panel]]] = [
         stat("Last backup", "Time since the last good backup.", "s", "time() - max(immich_backup_last_success_timestamp_seconds)",
              [(GREEN, None), (YELLOW, 108000), (RED, 129600)]),
         stat("Containers down", "Containers of Immich that podman does not call running.", "short",
-             'count(podman_container_running{name=~"immich-.*|postgresql-immich|redis-immich"} == 0) or (0 * count(podman_container_running))', [(GREEN, None), (RED, 1)]),
+             f"count(podman_container_running{OURS} == 0) or (0 * count(podman_container_running))", [(GREEN, None), (RED, 1)]),
         stat("Alerts", "Alerts about Immich that fire, the heartbeat aside.", "short",
              'count(ALERTS{app="immich",alertstate="firing",severity!="none"}) or vector(0)', [(GREEN, None), (RED, 1)]),
     ]),
     ("Traffic", [
         series("Requests by answer", "At the routers, so that a retried request counts once. WebSockets count when they end.", "reqps",
-               Query(f'sum by (class) (label_replace(rate(traefik_router_requests_total{{{ROUTERS},code!="0"}}[$__rate_interval]), "class", "${{1}}xx", "code", "(.)..")) ', "{{class}}"),
+               Query('sum by (class) (label_replace('
+                     f'rate(traefik_router_requests_total{{{ROUTERS},code!="0"}}[$__rate_interval]), "class", "${{1}}xx", "code", "(.).."))', "{{class}}"),
                Query(f'sum(rate(traefik_router_requests_total{{{ROUTERS},code="0"}}[$__rate_interval]))', "WebSocket ended")),
         series("Uploads by answer", "413 and 429 are the proxy refusing a photo; 499 is the phone giving up.", "short",
                Query(f"sum by (code) (increase(traefik_router_requests_total{{{UPLOADS}}}[1h]))", "{{code}}")),
@@ -118,21 +124,28 @@ ROWS: list[tuple[str, list[Panel]]] = [
                Query("node_filesystem_avail_bytes / node_filesystem_size_bytes", "{{mountpoint}}"), steps=[(RED, None), (GREEN, 0.1)]),
         series("BTRFS: unallocated", "Without unallocated space BTRFS cannot write metadata.", "bytes", Query("btrfs_unallocated_bytes", "{{path}}")),
         series("Restarts within half an hour", "systemd's restarts of each container.", "short",
-               Query('increase(podman_container_restarts_total{name=~"immich-.*|postgresql-immich|redis-immich"}[30m])', "{{name}}")),
+               Query(f"increase(podman_container_restarts_total{OURS}[30m])", "{{name}}")),
         series("Healthy", "1 when the health check of a container passes.", "short",
-               Query('podman_container_healthy{name=~"immich-.*|postgresql-immich|redis-immich"}', "{{name}}")),
+               Query(f"podman_container_healthy{OURS}", "{{name}}")),
     ]),
 ]  # fmt: skip
 
 
 def panel(number: int, item: Panel, x: int, y: int) -> Json:
     steps = [{"color": colour, "value": value} for colour, value in item.steps or [(GREEN, None)]]
-    defaults: Json = {"unit": item.unit, "color": {"mode": "thresholds" if item.kind == "stat" else "palette-classic"}, "custom": item.custom,
+    defaults: Json = {"unit": item.unit, "color": {"mode": "thresholds" if item.kind == "stat" else "palette-classic"}, "custom": item.custom or {},
                       "thresholds": {"mode": "absolute", "steps": steps}, "noValue": "no data"}  # fmt: skip
     if item.decimals is not None:
         defaults["decimals"] = item.decimals
     targets = [
-        {"refId": chr(ord("A") + place), "datasource": SOURCE, "expr": query.expr.strip(), "legendFormat": query.legend or "__auto", "range": item.kind != "stat", "instant": item.kind == "stat"}
+        {
+            "refId": chr(ord("A") + place),
+            "datasource": SOURCE,
+            "expr": query.expr.strip(),
+            "legendFormat": query.legend or "__auto",
+            "range": item.kind != "stat",
+            "instant": item.kind == "stat",
+        }
         for place, query in enumerate(item.queries)
     ]
     return {
@@ -143,7 +156,7 @@ def panel(number: int, item: Panel, x: int, y: int) -> Json:
         "datasource": SOURCE,
         "gridPos": {"x": x, "y": y, "w": item.width, "h": item.height},
         "fieldConfig": {"defaults": defaults, "overrides": []},
-        "options": item.options,
+        "options": item.options or {},
         "targets": targets,
     }
 

@@ -64,7 +64,14 @@ def metrics(expr: str) -> set[str]:
             listed = following == "("
         elif part.text == ")":
             listed = False
-        elif part.kind == "name" and not listed and part.inside != "{" and following != "(" and part.text.lower() not in WORDS and following not in ("by", "without"):
+        elif (
+            part.kind == "name"
+            and not listed
+            and part.inside != "{"
+            and following != "("
+            and part.text.lower() not in WORDS
+            and following not in ("by", "without")
+        ):
             found.add(part.text)
     return found
 
@@ -142,7 +149,12 @@ def _operands(parts: list[Token], number: int) -> tuple[int, int, int]:
         end += 1
     left = number
     begins = () if parts[number].text == "or" else ("or",)
-    while left > 0 and parts[left - 1].depth >= depth and not (parts[left - 1].depth == depth and parts[left - 1].text in begins) and not _opens(parts, left - 1, depth):
+    while (
+        left > 0
+        and parts[left - 1].depth >= depth
+        and not (parts[left - 1].depth == depth and parts[left - 1].text in begins)
+        and not _opens(parts, left - 1, depth)
+    ):
         left -= 1
     return left, right, end
 

@@ -164,7 +164,12 @@ def panels():
 
 
 def test_panels_read_what_is_recorded_or_known():
-    assert {panel["title"]: odd for panel in panels() for query in panel["targets"] if (odd := promql.metrics(query["expr"].replace("[$__rate_interval]", "[5m]")) - records() - known.NAMES)} == {}
+    assert {
+        panel["title"]: odd
+        for panel in panels()
+        for query in panel["targets"]
+        if (odd := promql.metrics(query["expr"].replace("[$__rate_interval]", "[5m]")) - records() - known.NAMES)
+    } == {}
 
 
 def test_panels_follow_the_habits():
@@ -182,7 +187,9 @@ def test_panels_do_not_overlap():
     places = [panel["gridPos"] for panel in json.loads(dashboard.FILE.read_text(encoding="utf-8"))["panels"]]
     assert all(place["x"] + place["w"] <= 24 for place in places)
     for one, other in itertools.combinations(places, 2):
-        assert one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"] or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert (
+            one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"] or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        )
 
 
 # Lines of the journal

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import time
 
 import pytest
@@ -19,6 +20,10 @@ from ansible_collections.patriark.homelab.plugins.module_utils._stack_files impo
 RULES = "groups:\n  - name: app\n    rules: [{alert: A, expr: up == 0}]\n"
 TARGETS = '[{"targets": ["app:8080"], "labels": {"job": "app"}}]'
 INSIDE = "/etc/prometheus"
+
+
+def text_of(path):
+    return pathlib.Path(path).read_text()
 
 
 class Module:
@@ -51,7 +56,7 @@ class Session:
 
     def load(self):
         self.rules, self.targets = {}, {}
-        texts = {path: open(path).read() for name in ("rules", "targets") for path in self._paths(name)}
+        texts = {path: text_of(path) for name in ("rules", "targets") for path in self._paths(name)}
         if self.blind or any("BROKEN" in text for text in texts.values()):
             return
         self.read = time.time()
@@ -90,10 +95,10 @@ class Session:
     def promtool(self, args):
         self.judged += 1
         staged = args[args.index("--volume") + 1].split(":")[0]
-        assert "--pull" in args and "none" == args[args.index("--network") + 1]
+        assert "--pull" in args and args[args.index("--network") + 1] == "none"
         out, err = "", ""
         for path in (arg for arg in args if arg.startswith(STAGED + "/")):
-            text = open(path.replace(STAGED, staged)).read()
+            text = text_of(path.replace(STAGED, staged))
             out += f"Checking {path}\n"
             if "BROKEN" in text:
                 err += f"  FAILED:\n{path}: it is broken\n{path}: it is broken\n"
@@ -167,7 +172,7 @@ def test_broken_rules_are_refused_before_anything_is_touched(session):
     with pytest.raises(LiveRefused) as caught:
         deploy(session, {"rules/app.yml": RULES + "# BROKEN"})
     assert str(caught.value) == f"{session.root}/rules/app.yml: it is broken"
-    assert open(f"{session.root}/rules/app.yml").read() == RULES and session.signals == 1
+    assert text_of(f"{session.root}/rules/app.yml") == RULES and session.signals == 1
 
 
 def test_anothers_broken_rules_are_named(session):
@@ -196,7 +201,7 @@ def test_a_prometheus_that_does_not_read_is_taken_back(session):
     with pytest.raises(LiveFailed) as caught:
         deploy(session, {"rules/app.yml": RULES.replace("A,", "B,")})
     assert "has not read rules/app.yml since it was written" in str(caught.value)
-    assert caught.value.rollback["done"] and open(f"{session.root}/rules/app.yml").read() == RULES
+    assert caught.value.rollback["done"] and text_of(f"{session.root}/rules/app.yml") == RULES
 
 
 def test_a_prometheus_without_rule_files_is_told(session):
@@ -205,7 +210,7 @@ def test_a_prometheus_without_rule_files_is_told(session):
     with pytest.raises(LiveFailed, match="no rule_files of its configuration matches it"):
         deploy(session, {"rules/app.yml": RULES})
     assert not os.path.exists(f"{session.root}/rules/app.yml")
-    with pytest.raises(LiveFailed, match="no scrape job of prometheus reads targets/app.yml"):
+    with pytest.raises(LiveFailed, match="no scrape job of prometheus reads targets/app"):
         deploy(session, {"targets/app.yml": TARGETS})
 
 
