@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _account as account
 from ansible_collections.patriark.homelab.plugins.module_utils import _checksums as checksums
 from ansible_collections.patriark.homelab.plugins.module_utils import _places as places
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
@@ -30,10 +31,11 @@ def closer_look(session: Session, asked: t.Mapping[str, t.Any]) -> dict[str, t.A
     def ask(question: t.Mapping[str, t.Any]) -> probes.Answer:
         return probes.ask(session, question["container"], states.get(question["container"]), question["argv"], question["timeout"])
 
+    mounts = places.mount_points(account.read("/proc/self/mountinfo"))
     return {
         "probes": {probe["name"]: probes.shown(ask(probe)) for probe in asked["probes"]},
         "logs": {log["name"]: read_log(session, log) for log in asked["logs"]},
-        "paths": {path: places.describe(path) for path in asked["paths"]},
+        "paths": {path: places.describe(path, mounts) for path in asked["paths"]},
         "checksums": compare(session, listing, ask(listing)) if listing else None,
     }
 

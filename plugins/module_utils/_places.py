@@ -9,6 +9,7 @@ Private to the collection.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import typing as t
 
@@ -25,15 +26,20 @@ def percent(part: int, whole: int) -> float | None:
     return round(100 * part / whole, 1) if whole else None
 
 
-def mount_point(path: str) -> str:
-    """The mount an existing path is on."""
+def mount_points(text: str) -> list[str]:
+    """The mount points in the text of /proc/self/mountinfo."""
+    fields = (line.split() for line in text.splitlines())
+    return [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field[4]) for field in fields if len(field) > 4]
+
+
+def mount_point(path: str, mounts: t.Iterable[str]) -> str:
+    """The mount an existing path is on. A btrfs subvolume is a device of its own and yet no mount, so devices do not tell."""
     path = os.path.realpath(path)
-    while not os.path.ismount(path):
-        path = os.path.dirname(path)
-    return path
+    above = [mount for mount in mounts if path == mount or path.startswith(mount.rstrip("/") + "/")]
+    return max(above, key=len, default="/")
 
 
-def describe(path: str) -> dict[str, t.Any]:
+def describe(path: str, mounts: t.Iterable[str]) -> dict[str, t.Any]:
     """One path; of one that is not there nothing but that. A link at its end is not followed."""
     try:
         info = os.lstat(path)
@@ -46,7 +52,7 @@ def describe(path: str) -> dict[str, t.Any]:
         "gid": info.st_gid,
         "mode": f"{stat.S_IMODE(info.st_mode):04o}",
         "size": info.st_size,
-        "mount": mount_point(path),
+        "mount": mount_point(path, mounts),
         "reason": None,
     }
     try:

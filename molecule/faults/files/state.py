@@ -43,7 +43,10 @@ def described(path: str) -> list[object]:
 
 state: dict[str, object] = {name: said(name, command) for name, command in COMMANDS.items()}
 state["files"] = {
-    path: described(path) for folder in FOLDERS for parent, folders, files in os.walk(folder) for path in (os.path.join(parent, name) for name in folders + files)
+    path: described(path)
+    for folder in FOLDERS
+    for parent, folders, files in os.walk(folder)
+    for path in (os.path.join(parent, name) for name in folders + files)
 }
 state["listed"] = {folder: sorted(os.listdir(folder)) for folder in LISTED}
 print(json.dumps(state, indent=1, sort_keys=True))
