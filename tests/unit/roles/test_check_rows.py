@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import pathlib
 import time
@@ -51,13 +52,24 @@ ROWS = "{{ __host_checks + __host_state_checks + __networks_checks + __immich_im
 FACTS = {"host": "{{ __host_facts }}", "networks": "{{ __networks_facts }}", "images": "{{ __immich_images }}", "immich": "{{ __immich_facts }}"}
 
 
-def results(recorded: dict[str, t.Any], inventory: dict[str, t.Any] | None = None) -> list[_checks.Result]:
-    templar = Templar(loader=DataLoader(), variables={**VARIABLES, **recorded, **trusted(inventory or {})})
+def engine() -> Templar:
+    templar = Templar(loader=DataLoader())
+    environment = templar.environment
     for module in (network_lines, pairs):
         for name, function in module.FilterModule().filters().items():
-            templar.environment.filters[f"patriark.homelab.{name}"] = function
-    facts = {key: templar.template(trust_as_template(name)) for key, name in FACTS.items()}
-    return _checks.evaluate(templar.template(trust_as_template(ROWS)), facts)
+            environment.filters[f"patriark.homelab.{name}"] = function
+    # The same few templates, some thousand times.
+    environment.compile = functools.lru_cache(maxsize=None)(environment.compile)
+    return templar
+
+
+ENGINE = engine()
+
+
+def results(recorded: dict[str, t.Any], inventory: dict[str, t.Any] | None = None) -> list[_checks.Result]:
+    ENGINE.available_variables = {**VARIABLES, **recorded, **trusted(inventory or {})}
+    facts = {key: ENGINE.template(trust_as_template(text)) for key, text in FACTS.items()}
+    return _checks.evaluate(ENGINE.template(trust_as_template(ROWS)), facts)
 
 
 class Machine:
@@ -124,14 +136,14 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("the pool is btrfs", lambda m: m.all["ansible_facts"]["mount_points"][POOL].update(fstype="ext4")),
     ("pool /mnt/btrfs-pool is mounted", lambda m: m.all["ansible_facts"].update(mount_points={})),
     ("photos and container data off the pool", lambda m: m.inventory.update(homelab_storage={"pool": POOL, "photos": LIBRARY, "containers": "/srv"})),
-    ("podman|podman is installed", lambda m: m.host["host"].update(podman_version=None)),
+    ("podman is installed", lambda m: m.host["host"].update(podman_version=None)),
     ("services of homelab run without a login", lambda m: m.host["host"]["account"].update(linger=False)),
     ("service manager of homelab answers", lambda m: m.host["host"]["account"].update(session_ready=False)),
     ("plan of the networks", lambda m: (m.networks.clear(), m.networks.update(msg="subnets overlap"))),
     ("networks that are missing", lambda m: m.networks["networks"][0].update(live=None)),
     ("networks that differ from the plan", lambda m: m.networks["networks"][0].update(drift=[{"key": "subnet", "live": "a", "planned": "b"}])),
     (
-        "server image names a version|server and machine learning are of one version|version that answers",
+        "server image names a version|server and machine learning are of one version|version that answers|images with floating tags",
         lambda m: m.inventory.update(immich_server_image="x/server"),
     ),
     ("server and machine learning are of one version", lambda m: m.inventory.update(immich_ml_image="x/ml:v2.5.4")),
@@ -205,9 +217,8 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
 @pytest.mark.parametrize(("rows", "change"), FAULTS, ids=[f"{number}-{rows[:40]}" for number, (rows, dummy) in enumerate(FAULTS)])
 def test_a_fault_makes_its_own_rows_fail_and_no_others(rows: str, change: t.Callable[[Machine], t.Any]) -> None:
     machine = Machine()
-    before = machine.unmet()
     change(machine)
-    assert sorted(set(machine.unmet()) - set(before)) == sorted(rows.split("|"))
+    assert machine.unmet() == sorted(rows.split("|"))
 
 
 def test_a_good_day_has_no_findings_but_those_of_the_machine() -> None:
@@ -235,5 +246,5 @@ def test_nothing_at_all_is_no_good_day() -> None:
     machine.networks.clear()
     machine.all["ansible_facts"]["mount_points"] = {}
     found = results(machine.all)
-    assert {result.name for result in found if not result.ok} == {"podman", "podman is installed", "account homelab exists", f"pool {POOL} is mounted"}
+    assert {result.name for result in found if not result.ok} == {"podman is installed", "account homelab exists", f"pool {POOL} is mounted"}
     assert sum(not result.looked_at for result in found) > 25
