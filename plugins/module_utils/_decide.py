@@ -13,6 +13,7 @@ import os
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _staleness as staleness
+from ansible_collections.patriark.homelab.plugins.module_utils._commands import volume_differences
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import Unit, container_name, image_reference, parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._request import Action, Plan
@@ -31,7 +32,9 @@ class Live:
     """What runs.
 
     properties: service -> systemctl show; containers: name -> podman inspect; images: reference -> id; secrets: name -> id.
-    lasting: kind -> names of the networks or volumes that exist, None when podman was not asked.
+    plays: service of a .kube unit -> its containers from podman ps.
+    lasting: kind -> name of each network or volume that exists -> what podman says of it, None when podman was not asked.
+    commands: service -> the words it would be started with now, where they can be compared with what runs.
     looked: whether podman was asked at all.
     """
 
@@ -39,7 +42,9 @@ class Live:
     containers: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
     images: dict[str, str] = dataclasses.field(default_factory=dict)
     secrets: dict[str, str] = dataclasses.field(default_factory=dict)
-    lasting: dict[str, set[str]] | None = None
+    plays: dict[str, list[dict[str, t.Any]]] = dataclasses.field(default_factory=dict)
+    lasting: dict[str, dict[str, t.Any]] | None = None
+    commands: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     looked: bool = False
 
     def state(self, service: str) -> str:
@@ -125,6 +130,8 @@ class Decision:
             unit, service = member.unit, member.service
             if unit.name.kind == "build":
                 self._build(name, member)
+            elif unit.name.kind == "volume":
+                self._volume(unit)
             if unit.on_demand or (unit.name.kind == "service" and f"{unit.name.stem}.timer" in self.stack.members):
                 continue
             plan.expected.append(service)
@@ -136,6 +143,8 @@ class Decision:
             reasons = self.reasons(name, member)
             if unit.name.kind in LASTING:
                 reasons = self._lasting(unit, reasons)
+            if unit.name.kind == "image":
+                reasons += self._image(name, unit)
             if service in self.request.restart:
                 reasons.append("asked for")
             if reasons:
@@ -143,7 +152,22 @@ class Decision:
             health = staleness.health_of(live.containers.get(container_name(unit))) if unit.name.kind == "container" else None
             if health and health["status"] != "healthy":
                 plan.unhealthy.append(service)
+        self._pods()
         self._start_others()
+
+    def _pods(self) -> None:
+        """A pod ends with the last of its containers: when all that run are restarted, it has to be restarted with them."""
+        for name, member in self.stack.members.items():
+            pod = member.unit
+            if (
+                pod.name.kind != "pod"
+                or pod.get("ExitPolicy") == "continue"
+                or any("exit-policy=continue" in word for word in pod.merged.words("Pod", "PodmanArgs"))
+            ):
+                continue
+            running = {unit.service for unit in self.units.values() if unit.get("Pod") == name and self.live.runs(unit.service)}
+            if running and running <= set(self.plan.services("restart")) and self.live.runs(pod.service):
+                self._act("restart", [(pod.service, "all its containers are restarted")])
 
     def _build(self, name: str, member: Member) -> None:
         """A build runs when what uses it starts; without a user it is run once for each change."""
@@ -182,10 +206,31 @@ class Decision:
         kind, live = unit.name.kind, self.live
         if live.lasting is not None and unit.resource not in live.lasting[kind]:
             return [f"the {kind} {unit.resource} is missing"]
-        if reasons and unit.service not in self.request.restart:
-            cure = "use quadlet_network, which compares and recreates networks" if kind == "network" else "a volume holds data and is never recreated"
+        if kind == "network" and reasons and unit.service not in self.request.restart:
+            cure = "use quadlet_network, which compares and recreates networks"
             self.findings.append(Finding(unit.name.text, f"podman leaves the existing {kind} {unit.resource} as it is", cure, severity="warning"))
         return []
+
+    def _image(self, name: str, unit: Unit) -> list[str]:
+        """An image which is missing is brought again when something is to be started from it."""
+        reference = image_reference(unit, self.units)
+        users = [user.service for user in self.stack.units.values() if user.get("Image") == name]
+        missing = reference and reference not in self.live.images and not all(self.live.runs(service) for service in users)
+        return [f"the image {reference} is missing"] if missing else []
+
+    def _volume(self, unit: Unit) -> None:
+        """podman volume create --ignore changes nothing on a volume that exists, and it holds data: only its owner can decide."""
+        volume = (self.live.lasting or {}).get("volume", {}).get(str(unit.resource))
+        if volume is None or unit.service not in self.live.commands:
+            return
+        differences, labels = volume_differences(self.live.commands[unit.service], volume)
+        cure = f"write the unit as the volume is; or save its data, stop what uses it, podman volume rm {unit.resource}, and run again"
+        if differences:
+            reason = f"the volume {unit.resource} exists with {', '.join(differences)}, and podman never changes a volume"
+            self.findings.append(Finding(unit.name.text, reason, cure))
+        elif labels:
+            reason = f"the volume {unit.resource} has {', '.join(labels)}, and podman never changes a volume"
+            self.findings.append(Finding(unit.name.text, reason, cure, severity="warning"))
 
     def reasons(self, name: str, member: Member) -> list[str]:
         """Why what runs of this unit is not what is written. Empty for what does not run."""
@@ -200,6 +245,7 @@ class Decision:
         else:
             applied = (self.plan.before.applied if self.plan.before else {}).get(name)
             reasons = staleness.differences(member.digest, applied) if applied is not None else []
+            reasons += staleness.play_reasons(live.plays.get(unit.service, []), live.images)
         image = unit.get("Image") if unit.name.kind == "container" else ""
         reasons += [f"{image} changed"] if self._made_anew(image) else []
         return reasons + [f"the secret {change.name} is replaced" for change in self.plan.secrets if change.name in unit.secrets]
@@ -213,7 +259,7 @@ class Decision:
             return []
         reference = image_reference(unit, self.units)
         image = (reference, live.images[reference]) if reference and reference in live.images else None
-        return staleness.container_reasons(unit, digest, live.containers.get(container_name(unit)), image, live.secrets)
+        return staleness.container_reasons(unit, digest, live.containers.get(container_name(unit)), image, live.secrets, live.commands.get(unit.service))
 
     def _parts(self, name: str, unit: Unit) -> list[str]:
         """The files of the stack that make this unit what it is. Whoever changed one may have restarted it since."""

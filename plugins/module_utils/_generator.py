@@ -60,6 +60,18 @@ def scan(session: Session) -> Roots:
     return roots
 
 
+def loaded(paths: t.Iterable[str]) -> tuple[dict[str, str], float]:
+    """What the generator made when systemd last read its units, by service, and when (infinity when nothing is loaded)."""
+    texts: dict[str, str] = {}
+    since = float("inf")
+    for path in paths:
+        node = read_quietly(path) if "/systemd/generator" in path else None
+        if node is not None:
+            texts[os.path.basename(path)] = node.content
+            since = min(since, os.lstat(path).st_mtime)
+    return texts, since
+
+
 def parse(out: str, err: str, places: t.Mapping[str, str]) -> Verdict:
     """Read the dry run. places: staging directory -> the real one it stands for."""
     for staged, real in places.items():

@@ -18,13 +18,15 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _quadlet_l
 from ansible_collections.patriark.homelab.plugins.module_utils import _secrets as secrets
 from ansible_collections.patriark.homelab.plugins.module_utils import _staleness as staleness
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd as systemd
+from ansible_collections.patriark.homelab.plugins.module_utils._commands import moment, same_meaning, start_command
 from ansible_collections.patriark.homelab.plugins.module_utils._decide import LASTING, Decision, Disk, Live, propagate
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_paths import lint_paths
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import QUADLET_TYPES, Unit, container_name, image_reference, parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._request import FileChange, Plan, Request, TransactionError
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack import Stack
-from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, Tree, read_quietly, read_tree
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, Tree, changed, read_quietly, read_tree
 
 # Stands for a podman that is not there yet: nothing is too new for it
 NEWEST = (99, 0, 0)
@@ -43,6 +45,7 @@ class Planner:
         self.findings = list(self.stack.findings)
         self.folder = os.path.join(session.unit_dir, request.stack)
         self.generated: dict[str, str] = {}
+        self.unread = False
 
     def plan(self) -> Plan:
         self._stop_on_errors()
@@ -169,6 +172,8 @@ class Planner:
             if name in source:
                 place[name] = source[name]
         self._refuse_strangers(plain)
+        if request.state == "started" and session.exists:
+            self._lint_paths()
         for base, future, present in ((self.folder, result.tree, tree), (session.systemd_dir, result.plain, plain)):
             for name in sorted({*future, *present}):
                 if present.get(name) != future.get(name):
@@ -176,6 +181,18 @@ class Planner:
         self.disk = Disk(self.folder, session.systemd_dir, tree, plain, frozenset(change.path for change in result.files))
         if request.state != "absent":
             result.manifest = self._manifest({*wanted, *kept})
+
+    def _lint_paths(self) -> None:
+        going = {os.path.join(self.folder, name) for name in self.removed}
+        files = [name for name in self.result.tree if parse_name(name) is None]
+        with self.session.files():
+            beside, elsewhere = lint_paths(self.stack.units, self.folder, self.session.home, files, lambda path: path not in going and os.path.exists(path))
+        self.findings += beside
+        if self.check:
+            # another task may make it before the start
+            self.result.notes += [f"{finding.unit}: {finding.reason} yet" for finding in elsewhere]
+        else:
+            self.findings += elsewhere
 
     def _refuse_strangers(self, plain: Tree) -> None:
         """A plain unit which is there and which we did not make is somebody's; the same text may be adopted."""
@@ -271,6 +288,7 @@ class Planner:
         self.targets = self._targets()
         asked = [*stack.services, *self.gone, *sorted(request.restart), *self.targets.values()]
         self.live = Live(systemd.show(session, list(dict.fromkeys(asked))), looked=self.usable)
+        self._refuse_shadows()
         containers = [unit for unit in stack.units.values() if unit.name.kind == "container" and not unit.on_demand]
         result.containers = {container_name(unit): unit.service for unit in containers}
         if not self.usable:
@@ -285,19 +303,58 @@ class Planner:
         self._lint_secrets()
         if request.state != "started":
             return
+        everything = {**self.foreign, **stack.units}
+        plays = [unit.service for unit in stack.units.values() if unit.name.kind == "kube" and self.live.runs(unit.service)]
+        if plays:
+            self.live.plays = podman.by_service(podman.containers(session), plays)
+        references = {image_reference(unit, everything) for unit in stack.units.values() if unit.name.kind == "image"}
+        references |= {piece["Image"] for pieces in self.live.plays.values() for piece in pieces}
         if any(self.live.runs(unit.service) for unit in containers):
-            everything = {**self.foreign, **stack.units}
             self.live.containers = podman.inspect_containers(session, list(result.containers))
-            self.live.images = podman.image_ids(session, [ref for ref in (image_reference(unit, everything) for unit in containers) if ref])
+            references |= {image_reference(unit, everything) for unit in containers}
+        self.live.images = podman.image_ids(session, [reference for reference in references if reference])
         kinds = {unit.name.kind for unit in stack.units.values()} & set(LASTING)
         if kinds:
             networks = request.networks
             if networks is None:
                 networks = {item["name"] for item in podman.networks(session)} if "network" in kinds else set()
             self.live.lasting = {
-                "network": set(networks),
-                "volume": {item["Name"] for item in podman.volumes(session)} if "volume" in kinds else set(),
+                "network": {name: {} for name in networks},
+                "volume": {item["Name"]: item for item in podman.volumes(session)} if "volume" in kinds else {},
             }
+        self._read_commands([unit for unit in stack.units.values() if unit.name.kind in ("container", "volume") and not unit.on_demand])
+
+    def _refuse_shadows(self) -> None:
+        """A service which systemd has from elsewhere: one of the two would hide the other."""
+        own = os.path.realpath(self.session.systemd_dir)
+        for service, name in self.stack.services.items():
+            path = self.live.get(service, "FragmentPath")
+            folder = os.path.dirname(path)
+            ours = os.path.realpath(folder) == own if self.stack.members[name].unit.name.plain else "/systemd/generator" in folder
+            if path and not ours and self.live.get(service, "LoadState") != "masked":
+                self.findings.append(Finding(name, f"systemd has another {service} already: {path}", "give this unit another name"))
+
+    def _read_commands(self, units: t.Sequence[Unit]) -> None:
+        """With which words each service would be started now: from the judges, or from what systemd has loaded."""
+        if not units or not self.program:
+            return
+        texts = self.generated
+        if not texts:
+            with self.session.files():
+                texts, since = generator.loaded([self.live.get(unit.service, "FragmentPath") for unit in units])
+                newest = max((changed(os.path.join(self.folder, name)) for name in self.disk.tree if parse_name(name) is not None), default=0.0)
+            if newest >= since:
+                # somebody wrote since systemd has read the units: it may hold another text than the one that lies there
+                with generator.Staging(self.session) as staging:
+                    found = staging.judge(self.program, self._future_set()).services
+                self.unread = any(not same_meaning(found.get(service, ""), text) for service, text in texts.items())
+                texts = found
+        upgraded = changed(self.program)
+        for unit in units:
+            made = moment(self.live.containers.get(container_name(unit), {}).get("Created") or "") if unit.name.kind == "container" else None
+            # an older podman had other words for the same
+            if unit.service in texts and (made is None or made > upgraded):
+                self.live.commands[unit.service] = start_command(texts[unit.service])
 
     def _gone(self) -> list[str]:
         """Services of units that are removed, unless another file makes the same service now."""
@@ -350,7 +407,7 @@ class Planner:
                 result.enable.append(name)
         units_written = any(parse_name(_below(path, self.folder, self.session.systemd_dir)) is not None for path in disk.written)
         unread = any(live.get(service, "NeedDaemonReload") == "yes" or live.get(service, "LoadState") == "not-found" for service in result.loadable)
-        result.reload = units_written or unread
+        result.reload = units_written or unread or self.unread
 
 
 def _below(path: str, *folders: str) -> str:

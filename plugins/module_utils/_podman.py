@@ -63,6 +63,12 @@ def containers(session: Session) -> list[dict[str, t.Any]]:
     return _listed(session, "ps", "--all", "--format", "json")
 
 
+def by_service(found: t.Sequence[dict[str, t.Any]], services: t.Sequence[str]) -> dict[str, list[dict[str, t.Any]]]:
+    """Containers in short form by the service they belong to. The one podman keeps for a service itself has no image and is left out."""
+    named = [(item, (item.get("Labels") or {}).get(SERVICE_LABEL)) for item in found if item.get("Image")]
+    return {service: [item for item, owner in named if owner == service] for service in services}
+
+
 def inspect_containers(session: Session, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
     """Full description of those containers which exist."""
     if not names:

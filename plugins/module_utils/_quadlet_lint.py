@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _values as values
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding, nearest
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_bugs import lint_known
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_keys import TYPES, Key
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lower import can_lower
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import QUADLET_TYPES, Unit, parse_name
@@ -50,7 +51,7 @@ def lint_unit(unit: Unit, version: Version) -> list[Finding]:
     for name, text in [(unit.name.text, unit.file), *unit.drop_ins.items()]:
         found += _lint_text(name, text, unit, version, main=text is unit.file)
     if not any(finding.severity == "error" for finding in found):
-        found += _lint_whole(unit, version)
+        found += _lint_whole(unit, version) + lint_known(unit, version)
     return found
 
 
@@ -65,6 +66,13 @@ def lint_drop_in(name: str, text: str, version: Version) -> list[Finding]:
 
 def _lint_text(name: str, text: UnitFile, unit: Unit, version: Version, main: bool) -> list[Finding]:
     found = [Finding(name, problem.reason, problem.remedy, problem.line) for problem in text.problems]
+    for number, line in enumerate(text.text.split("\n"), 1):
+        if line.endswith("\r"):
+            found.append(Finding(name, "a carriage return at the end of the line", "end lines as Unix does", number))
+            break
+        if line[:1] in (" ", "\t") and line.strip() and version < (5, 4, 0):
+            found.append(Finding(name, "a blank at the start of the line, which podman takes from 5.4 on", "remove it", number))
+            break
     plain = unit.name.plain
     own = PLAIN_SECTIONS[unit.name.kind] if plain else unit.section
     known = [own, "Unit", "Install"] + ([] if plain and own == "Service" else ["Service"] if not plain else []) + ([] if plain else ["Quadlet"])

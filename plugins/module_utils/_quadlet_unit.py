@@ -171,12 +171,12 @@ class Unit:
 
 
 def image_reference(unit: Unit, units: t.Mapping[str, Unit]) -> str | None:
-    """The reference a container is made from, followed through .image and .build units; None when only the start will tell."""
+    """The reference a container is made from, or an .image unit makes, followed through units; None when only the start will tell."""
     image = unit.get("Image")
-    provider = units.get(image)
+    provider = unit if unit.name.kind == "image" else units.get(image)
     if provider is not None:
         image = provider.get("ImageTag") or provider.get("Image")
-    return image if image and "%" not in image and "$" not in image and not image.endswith((".image", ".build")) else None
+    return image if image and "%" not in image and "$" not in image and not re.match(r"[a-z-]+:[./]|.*\.(image|build)$", image) else None
 
 
 def container_name(unit: Unit) -> str:

@@ -19,9 +19,10 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _manifest 
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
 from ansible_collections.patriark.homelab.plugins.module_utils import _staleness as staleness
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd as systemd
+from ansible_collections.patriark.homelab.plugins.module_utils._commands import moment, start_command
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import Unit, UnitName, container_name, image_reference, parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
-from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import read_tree
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import changed, read_tree
 from ansible_collections.patriark.homelab.plugins.module_utils._values import dotted
 
 _Found = t.TypeVar("_Found")
@@ -51,22 +52,32 @@ class Report:
         everything = {text: unit for text, (dummy, unit, dummy2) in units.items()}
         references = {text: image_reference(unit, everything) for text, unit in everything.items() if unit.name.kind == "container"}
         containers = (self._try(lambda: podman.inspect_containers(session, names)) if usable else None) or {}
-        images = (self._try(lambda: podman.image_ids(session, [ref for ref in references.values() if ref])) if containers else None) or {}
+        kubes = [unit.service for unit in everything.values() if unit.name.kind == "kube"]
+        plays = (self._try(lambda: podman.by_service(podman.containers(session), kubes)) if usable and kubes else None) or {}
+        wanted = [ref for ref in references.values() if ref] + [piece["Image"] for pieces in plays.values() for piece in pieces]
+        images = (self._try(lambda: podman.image_ids(session, wanted)) if containers or plays else None) or {}
         others = (self._try(lambda: self._others(found)) if usable else None) or []
         secrets = (self._try(lambda: podman.secret_ids(session)) if usable else None) or {}
         networks = (self._try(lambda: podman.networks(session)) if usable else None) or []
+        with session.files():
+            texts = generator.loaded(facts.get("FragmentPath", "") for facts in live.values() if facts.get("NeedDaemonReload") == "no")[0]
+        upgraded = changed(program) if program else 0.0
         reports = {}
         for text, (name, unit, digest) in sorted(units.items()):
             reference = references.get(text)
+            container = containers.get(container_name(unit)) if unit.name.kind == "container" else None
+            made = moment((container or {}).get("Created") or "")
             reports[text] = self._unit(
                 name,
                 unit,
                 digest,
                 found[name].applied.get(text),
                 live.get(unit.service, {}),
-                containers.get(container_name(unit)) if unit.name.kind == "container" else None,
+                container,
                 (reference, images[reference]) if reference and reference in images else None,
                 secrets,
+                start_command(texts[unit.service]) if unit.service in texts and made and made > upgraded else None,
+                staleness.play_reasons(plays.get(unit.service, []), images),
             )
         return {
             "host": self._host(program),
@@ -131,13 +142,15 @@ class Report:
         container: dict[str, t.Any] | None,
         image: tuple[str, str] | None,
         secrets: t.Mapping[str, str],
+        command: t.Sequence[str] | None,
+        played: t.Sequence[str],
     ) -> dict[str, t.Any]:
         reasons: list[str] = []
         if live.get("ActiveState") == "active":
             if unit.name.kind == "container":
-                reasons = staleness.container_reasons(unit, digest, container, image, secrets)
+                reasons = staleness.container_reasons(unit, digest, container, image, secrets, command)
             elif applied is not None:
-                reasons = staleness.differences(digest, applied)
+                reasons = [*staleness.differences(digest, applied), *played]
         if live.get("NeedDaemonReload") == "yes":
             reasons.append("systemd has not read the unit since it changed")
         return {

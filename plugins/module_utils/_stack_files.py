@@ -44,6 +44,14 @@ def read_node(path: str) -> Node | None:
         return Node(handle.read(), stat.S_IMODE(state.st_mode))
 
 
+def changed(path: str) -> float:
+    """When a file, or its name, was last changed (seconds since 1970); 0 when there is none."""
+    try:
+        return os.lstat(path).st_ctime
+    except OSError:
+        return 0.0
+
+
 def read_tree(root: str, names: t.Iterable[str]) -> Tree:
     """Those of the named files (paths below root) which exist."""
     found = {name: read_node(os.path.join(root, name)) for name in names}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils._commands import came_of
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DIGEST_LABEL, Unit
 
 _LINE = f"Label={DIGEST_LABEL}="
@@ -73,22 +74,33 @@ def container_reasons(
     container: t.Mapping[str, t.Any] | None,
     image: tuple[str, str] | None,
     secrets: t.Mapping[str, str],
+    command: t.Sequence[str] | None = None,
 ) -> list[str]:
     """Why a running service's container is stale.
 
     container: from podman inspect; image: (reference, id it means now) or None when that image is not here; secrets: name -> id.
+    command: the words it would be started with now, or None when they cannot be compared.
     """
     if container is None:
         return ["its container is missing"]
     labels = (container.get("Config") or {}).get("Labels") or {}
     reasons = differences(wanted, labels.get(DIGEST_LABEL))
+    used = (container.get("Config") or {}).get("CreateCommand")
+    if not reasons and command and used and not came_of(command, used):
+        reasons.append("it was started with another command than its unit has")
     if image and container.get("Image") and container["Image"] != image[1]:
         reasons.append(f"{image[0]} is another image now")
-    used = {item.get("Name"): item.get("ID") for item in (container.get("Config") or {}).get("Secrets") or []}
+    held = {item.get("Name"): item.get("ID") for item in (container.get("Config") or {}).get("Secrets") or []}
     for name in sorted(set(unit.secrets)):
-        if name in secrets and used.get(name) != secrets[name]:
+        if name in secrets and held.get(name) != secrets[name]:
             reasons.append(f"the secret {name} was replaced")
     return reasons
+
+
+def play_reasons(pieces: t.Iterable[t.Mapping[str, t.Any]], images: t.Mapping[str, str]) -> list[str]:
+    """Why the containers of a .kube unit (from podman ps) are stale: an image reference means another image now."""
+    moved = {piece["Image"] for piece in pieces if images.get(piece["Image"], piece["ImageID"]) != piece["ImageID"]}
+    return [f"{reference} is another image now" for reference in sorted(moved)]
 
 
 def health_of(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:

@@ -14,7 +14,10 @@ description:
     future set, writes it in one step, reloads systemd once, restarts exactly what changed or is stale in one call to systemctl,
     and waits until everything is active and healthy. When that fails, the previous units are brought back.
   - A service is stale when its running container differs from what its unit says now. The unit and its drop-ins, the files that
-    belong to it, the image its reference means, and the secrets it uses are compared with the container that runs.
+    belong to it, the image its reference means, the secrets it uses, and the arguments it was started with are compared with the container
+    that runs.
+  - A volume that exists with another driver or other options than its unit has is refused, since Podman never changes a volume.
+  - Environment files and mount sources that do not exist are refused. In check mode they are told in RV(notes), since another task may make them.
   - Keys newer than the host's Podman are written in words it knows where that means the same, and refused otherwise.
   - Units lie in a directory of the stack below the account's quadlet directory. A record of what belongs to the stack is kept
     outside of it. Nothing else is ever removed, and no volume, network, image or secret either.

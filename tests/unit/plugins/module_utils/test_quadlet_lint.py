@@ -358,6 +358,9 @@ def test_what_a_unit_means():
     assert (built.service, user.service) == ("b-build.service", "t@one.service")
     assert image_reference(user, {"b.build": built}) == "localhost/b:1"
     assert image_reference(user, {}) is None
+    assert image_reference(unit("[Image]\nImage=docker-archive:/x.tar\n", "i.image"), {}) is None
+    assert image_reference(unit("[Image]\nImage=docker-archive:/x.tar\nImageTag=localhost/x:1\n", "i.image"), {}) == "localhost/x:1"
+    assert image_reference(unit("[Container]\nImage=registry:5000/x:1\n"), {}) == "registry:5000/x:1"
     assert container_name(user) == "systemd-t_one"
     assert container_name(unit("[Container]\nServiceName=s\n")) == "systemd-s"
     assert unit("[Network]\n", "n.network").resource == "systemd-n"

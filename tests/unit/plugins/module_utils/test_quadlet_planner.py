@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _manifest as manifests
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
-from ansible_collections.patriark.homelab.plugins.module_utils._request import Request
+from ansible_collections.patriark.homelab.plugins.module_utils._planner import Planner
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DIGEST_LABEL
+from ansible_collections.patriark.homelab.plugins.module_utils._request import CompanionFile, Request
 from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretRequest
-from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import replace_tree, write_node
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, replace_tree, write_node
 from ansible_collections.patriark.homelab.plugins.module_utils._transaction import TransactionError, plan
 
 WEB = "[Container]\nImage=localhost/a:1\n[Install]\nWantedBy=default.target\n"
@@ -36,6 +39,7 @@ class FakeSession:
 
     system = False
     user = "somebody"
+    home = "/home/somebody"
     lingering = True
 
     def __init__(self, root, exists=True, installed=True, check=False):
@@ -46,6 +50,7 @@ class FakeSession:
         self.search_dirs = [self.unit_dir, f"{root}/vendor"]
         self.ran = []
         self.live = {}
+        self.containers = []
         self.errors = {"future": "", "now": ""}
         self.judged = []
 
@@ -73,7 +78,7 @@ class FakeSession:
     def podman(self, *args, data=None):
         self.ran.append(f"podman {args[0]}")
         assert args[:2] in (("secret", "ls"), ("container", "inspect"), ("image", "inspect"), ("network", "ls")), args
-        answers = {"container": "[]", "network": "[]", "image": "".join("i1\n" for dummy in args[4:]), "secret": ""}
+        answers = {"container": json.dumps(self.containers), "network": "[]", "image": "".join("i1\n" for dummy in args[4:]), "secret": ""}
         return 0, answers[args[0]], ""
 
 
@@ -123,6 +128,79 @@ def test_the_judges_look_once_at_the_same_set(session):
     session.judged.clear()
     plan(session, request())
     assert session.judged == [["other.container", "web.container"]]
+
+
+def test_what_systemd_has_loaded_is_believed_while_nobody_has_written_since(session):
+    deployed(session, plan(session, request()))
+    fragment = f"{session.root}/systemd/generator/web.service"
+    facts = {"LoadState": "loaded", "ActiveState": "active", "NeedDaemonReload": "no", "FragmentPath": fragment}
+    session.live["web.service"] = facts
+    write_node(fragment, Node("[Service]\nExecStart=/bin/other\n"))
+    planner = Planner(session, request())
+    session.judged.clear()
+    assert not planner.plan().reload
+    assert (session.judged, planner.live.commands) == ([], {"web.service": ["/bin/other"]})
+    # a file is put back after systemd has read another one
+    os.utime(fragment, (1, 1))
+    planner = Planner(session, request())
+    assert planner.plan().reload
+    assert (len(session.judged), planner.live.commands) == (1, {"web.service": ["/bin/true"]})
+    # the generator makes the same of both
+    write_node(fragment, Node(GENERATED.partition("\n")[2]))
+    os.utime(fragment, (1, 1))
+    assert not plan(session, request()).reload
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "state", "taken"),
+    [
+        ("web.container", "/usr/lib/systemd/user", "loaded", True),
+        ("web.container", "{root}/systemd", "loaded", True),
+        ("web.container", "{root}/systemd", "masked", False),
+        ("web.container", "/run/user/1000/systemd/generator", "loaded", False),
+        ("web.service", "/usr/lib/systemd/user", "loaded", True),
+        ("web.service", "{root}/systemd", "loaded", False),
+    ],
+)
+def test_a_service_systemd_has_from_elsewhere(session, name, folder, state, taken):
+    path = f"{folder.format(root=session.root)}/web.service"
+    session.live["web.service"] = {"LoadState": state, "ActiveState": "inactive", "FragmentPath": path}
+    wanted = request((name, WEB if name.endswith("container") else "[Service]\nExecStart=/bin/true\n"))
+    if taken:
+        assert refused(session, wanted) == [(name, f"systemd has another web.service already: {path}")]
+    else:
+        assert plan(session, wanted).changed
+
+
+def test_containers_of_an_older_podman_are_not_compared(session):
+    deployed(session, plan(session, request()))
+    write_node(f"{session.root}/systemd/generator/web.service", Node("[Service]\nExecStart=/usr/bin/podman run a\n"))
+    session.live["web.service"] = {
+        "LoadState": "loaded",
+        "ActiveState": "active",
+        "NeedDaemonReload": "no",
+        "FragmentPath": f"{session.root}/systemd/generator/web.service",
+    }
+    digest = plan(session, request()).tree["web.container"].content.partition(f"{DIGEST_LABEL}=")[2].split()[0]
+    config = {"Labels": {DIGEST_LABEL: digest}, "CreateCommand": ["podman", "run", "--old", "a"]}
+    for created, verbs in (("2001-01-01T00:00:00Z", []), ("2101-01-01T00:00:00.5+01:00", ["restart"])):
+        session.containers = [{"Name": "systemd-web", "Image": "i1", "Created": created, "Config": config}]
+        assert [action.verb for action in plan(session, request()).actions] == verbs
+
+
+def test_a_path_that_is_not_there_is_an_error_or_a_note(session):
+    wanted = request(("web.container", WEB + "[Container]\nVolume=/no/such/path:/x\n"))
+    assert refused(session, wanted) == [("web.container", "/no/such/path does not exist")]
+    assert plan(session, dataclasses.replace(wanted, state="present")).changed, "nothing is started"
+    session.module.check_mode = True
+    assert "web.container: /no/such/path does not exist yet" in plan(session, wanted).notes
+    assert refused(session, request(("web.container", WEB + "[Container]\nVolume=./gone:/x\n"))) == [("web.container", "there is no ./gone beside the unit")]
+
+
+def test_a_file_that_leaves_the_stack_is_no_longer_there(session):
+    text = WEB + "[Container]\nEnvironmentFile=web.env\n"
+    deployed(session, plan(session, request(("web.container", text), files={"web.env": CompanionFile("A=1\n")})))
+    assert refused(session, request(("web.container", text))) == [("web.container", "there is no web.env beside the unit")]
 
 
 def test_an_account_that_is_not_there_yet(tmp_path):
@@ -215,6 +293,16 @@ def test_a_secret_nobody_has(session):
     wanted = request(("web.container", WEB + "[Container]\nSecret=token\n"))
     assert refused(session, wanted) == [("web.container", "there is no podman secret token")]
     assert plan(session, request(*wanted.units.items(), secrets=[SecretRequest("token")])).secrets[0].verb == "generate"
+
+
+def test_a_kill_between_the_exchange_and_the_plain_units_is_mended(session):
+    old, new = ((("web.container", WEB.replace("a:1", image)), ("web.socket", f"[Socket]\nListenStream={port}\n")) for image, port in (("a:1", 1), ("b:1", 2)))
+    deployed(session, plan(session, request(*old)))
+    session.live = {name: {"LoadState": "loaded", "ActiveState": "active"} for name in ("web.service", "web.socket")}
+    replace_tree(f"{session.unit_dir}/demo", plan(session, request(*new)).tree, set())
+    made = plan(session, request(*new))
+    assert [os.path.basename(change.path) for change in made.files] == ["web.socket"]
+    assert made.reload and sorted(made.services("restart")) == ["web.service", "web.socket"]
 
 
 def test_a_damaged_manifest_is_an_empty_one():

@@ -11,7 +11,7 @@ import pathlib
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils._account import subordinate_ids
 from ansible_collections.patriark.homelab.plugins.module_utils._generator import parse, parse_analysis
-from ansible_collections.patriark.homelab.plugins.module_utils._podman import health, parse_version
+from ansible_collections.patriark.homelab.plugins.module_utils._podman import by_service, health, parse_version
 from ansible_collections.patriark.homelab.plugins.module_utils._redact import redacted
 from ansible_collections.patriark.homelab.plugins.module_utils._systemd import parse_show
 from ansible_collections.patriark.homelab.plugins.module_utils._wait import judge
@@ -168,3 +168,12 @@ def test_a_changed_secret_is_told_from_an_unchanged_one():
     before, after = redacted("API_TOKEN=a\nAPI_SECRET=b\n", "API_TOKEN=a\nAPI_SECRET=c\n", 0o644)
     assert before == "API_TOKEN=(hidden)\nAPI_SECRET=(hidden)\n"
     assert after == "API_TOKEN=(hidden)\nAPI_SECRET=(hidden, changed)\n"
+
+
+def test_containers_of_a_service_in_podman_5_8_ps():
+    found = [
+        {"Names": ["play-one"], "Image": "localhost/a:1", "ImageID": "i", "Labels": {"PODMAN_SYSTEMD_UNIT": "play.service"}},
+        {"Names": ["310318a19d44-service"], "Image": "", "ImageID": "", "Labels": {"PODMAN_SYSTEMD_UNIT": "play.service"}},
+        {"Names": ["other"], "Image": "localhost/a:1", "ImageID": "i", "Labels": None},
+    ]
+    assert by_service(found, ["play.service", "gone.service"]) == {"play.service": found[:1], "gone.service": []}
