@@ -212,9 +212,9 @@ def _plan_obstacles(want: Want, audit: Audit, existing: str, result: Plan) -> No
     if audit.wrong_data and existing == "fail":
         state, cure = ("copy-on-write", "NOCOW") if wanted else ("NOCOW (no checksums, no repair)", "copy-on-write")
         result.errors.append(
-            f"{want.path}: {audit.wrong_data} of {audit.files} files, {size(audit.data)} of data, are {state}: {names(audit.offenders, audit.wrong_files)}."
+            f"{want.path}: {audit.wrong_files} of {audit.files} files, {size(audit.data)} of data, are {state}: {names(audit.offenders, audit.wrong_files)}."
             f" The flag of a file with data cannot be changed, only a new copy is {cure}. Nothing was changed."
-            " Stop what uses the directory and run once with existing: convert."
+            " Stop what uses the directory and run the module once with existing: convert (docs/nocow.md of the collection has the commands)."
         )
     if audit.unreadable:
         result.warnings.append(

@@ -18,7 +18,7 @@ import yaml
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 SHARED = "homelab_"
 # Read by the playbooks, so in no role's specification.
-PLAYBOOK_VARIABLES = frozenset({"homelab_hosts", "homelab_become", "homelab_report", "homelab_checks", "homelab_areas"})
+PLAYBOOK_VARIABLES = frozenset({"homelab_hosts", "homelab_become", "homelab_domain", "homelab_report", "homelab_checks", "homelab_areas"})
 
 
 @functools.cache

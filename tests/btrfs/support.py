@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import stat
 import subprocess
 import sys
 import typing as t
@@ -107,6 +108,25 @@ class Run:
         assert not again["changed"], again
         assert again["diff"] == []
         return real
+
+
+class Opened:
+    """Stands in for os.open, and notes the kind of everything that is opened, paths alone (O_PATH) excepted.
+
+    before: called with each name first, to change what it names behind the back of the caller.
+    """
+
+    def __init__(self, before: t.Callable[[str, int | None], object] = lambda name, directory: None) -> None:
+        self.open = os.open
+        self.before = before
+        self.kinds: set[int] = set()
+
+    def __call__(self, path: str, how: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        self.before(path, dir_fd)
+        if not how & os.O_PATH:
+            with contextlib.suppress(FileNotFoundError):
+                self.kinds.add(stat.S_IFMT(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode))
+        return self.open(path, how, mode, dir_fd=dir_fd)
 
 
 def flags(path: str | os.PathLike[str]) -> int:

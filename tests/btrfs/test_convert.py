@@ -11,6 +11,7 @@ import mmap
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import sys
 import typing as t
@@ -20,7 +21,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _b
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Progress
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directories import Directories
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Want
-from ansible_collections.patriark.homelab.tests.btrfs.support import Run, chattr, flags, image, nocow, subvolume
+from ansible_collections.patriark.homelab.tests.btrfs.support import Opened, Run, chattr, flags, image, nocow, subvolume
 from ansible_collections.patriark.homelab.tests.btrfs.trees import describe, grow, snapshot, traces, wrong
 
 
@@ -255,19 +256,27 @@ def test_immutable_file_that_is_right_already(run: Run, tree: pathlib.Path) -> N
 
 
 _HOLDER = """
-import mmap, os, sys, time
+import ctypes, os, sys, time
 what, path = sys.argv[1:]
 if what == "open":
     handle = open(path + "/base/large", "rb")
 elif what == "directory":
     handle = os.open(path + "/base", os.O_RDONLY)
 elif what == "mapped":
+    # The module mmap would keep the file open as well.
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
     fd = os.open(path + "/base/large", os.O_RDONLY)
-    view = mmap.mmap(fd, 4096, prot=mmap.PROT_READ)
+    assert libc.mmap(None, ctypes.c_size_t(4096), 1, 1, fd, ctypes.c_long(0)) not in (None, 2**64 - 1)
     os.close(fd)
 elif what == "cwd":
     os.chdir(path + "/base")
+elif what == "root":
+    os.chdir("/")
+    os.chroot(path + "/base")
 print("ready", flush=True)
+if what == "exe":
+    os.execv(path + "/base/program", ["program", "-c", "kill -STOP $$"])
 time.sleep(600)
 """
 
@@ -286,14 +295,24 @@ def holder(*command: str) -> t.Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(
-    "what, text", [("open", "has open base/large"), ("directory", "has open base"), ("mapped", "has mapped base/large"), ("cwd", "works in base")]
+    "what, text",
+    [
+        ("open", "has open base/large"),
+        ("directory", "has open base"),
+        ("mapped", "has mapped base/large"),
+        ("cwd", "works in base"),
+        ("root", "is rooted in base"),
+        ("exe", "runs base/program"),
+    ],
 )
 def test_in_use(run: Run, tree: pathlib.Path, what: str, text: str) -> None:
+    shutil.copy("/bin/sh", tree / "base" / "program")
     with holder(sys.executable, "-c", _HOLDER, what, str(tree)) as process:
         for check in (True, False):
             got = run({"path": str(tree), "nocow": True}, existing="convert", check=check, ok=False)
             assert f"(pid {process.pid}" in got["msg"]
             assert text in got["msg"]
+            assert what != "mapped" or "has open" not in got["msg"]
         assert traces(tree) == []
         assert "base/large" in wrong(tree, True)
 
@@ -497,6 +516,23 @@ def test_a_change_in_the_middle_gives_up_and_keeps_the_tree(tree: pathlib.Path, 
     assert traces(tree) == []
 
 
+@pytest.mark.parametrize("how", ["cwd", "container"])
+def test_somebody_who_comes_while_it_is_copied_keeps_the_tree(tree: pathlib.Path, how: str) -> None:
+    """No lease on a file shows these two."""
+    before = describe(tree)
+    container = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f"mount --bind {tree} /mnt && cd / && echo ready && exec sleep 600"]
+    command = container if how == "container" else [sys.executable, "-c", _HOLDER, how, str(tree)]
+    with contextlib.ExitStack() as stack:
+
+        def come() -> None:
+            stack.enter_context(holder(*command))
+
+        with pytest.raises(_btrfs.BtrfsError, match=r"somebody started to use it: .*(works in|has it mounted on /mnt)"):
+            convert(Want(str(tree), nocow=True), progress=At("synced", come))
+    assert describe(tree) == before
+    assert traces(tree) == []
+
+
 def test_a_copy_that_is_not_what_it_has_to_be_is_never_used(tree: pathlib.Path) -> None:
     before = describe(tree)
     copy = tree.parent / ".pg.patriark-convert"
@@ -562,6 +598,32 @@ def test_kernels_without_copy_file_range(tree: pathlib.Path, monkeypatch: pytest
     convert(Want(str(tree), nocow=True))
     assert describe(tree) == before
     assert wrong(tree, True) == []
+    assert blocks(tree / "base" / "holes") < 100
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_special_files_are_never_opened(tree: pathlib.Path, inside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = describe(tree)
+    opened = Opened()
+    with mounted("--bind", str(tree), str(tree)) if inside else contextlib.nullcontext():
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", opened)
+            convert(Want(str(tree), nocow=True))
+        assert describe(tree) == before
+    assert opened.kinds == {stat.S_IFREG, stat.S_IFDIR}
+
+
+def test_a_file_that_becomes_something_else_gives_the_copy_up(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swap(name: str, directory: int | None) -> None:
+        if name == "inline":
+            os.unlink(name, dir_fd=directory)
+            os.mkfifo(name, dir_fd=directory)
+
+    work = Directories([Want(str(tree), nocow=True)], "convert", "fail")
+    monkeypatch.setattr(os, "open", Opened(swap))
+    with pytest.raises(_btrfs.BtrfsError, match="inline became something else"):
+        work.apply(Progress())
+    assert traces(tree) == []
 
 
 def test_batches(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,18 +5,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import socket
 import stat
 import subprocess
+import typing as t
 
 import pytest
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_walk
-from ansible_collections.patriark.homelab.tests.btrfs.support import Run, chattr, flags, image, nocow, subvolume
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_owner, _btrfs_walk
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Progress
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directories import Directories
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Want
+from ansible_collections.patriark.homelab.tests.btrfs.support import Opened, Run, chattr, flags, image, nocow, subvolume
 
 NOBODY = 65534
 DATA = b"12 bytes...\n"
+
+
+@contextlib.contextmanager
+def descriptor(path: pathlib.Path) -> t.Iterator[int]:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def mode(path: pathlib.Path) -> int:
@@ -58,6 +72,35 @@ def test_existing_tree_directories_and_empty_files_take_the_flag(run: Run, pool:
     assert (got.entry["wrong_dirs"], got.entry["wrong_files"], got.entry["files"], got.entry["dirs"]) == (3, 1, 1, 3)
     assert got["diff"][0]["before"] == {"nocow": False, "cow_directories": 3, "cow_files": 1}
     assert all(nocow(entry) for entry in (path, path / "base", path / "base" / "1", path / "empty"))
+
+
+def test_cow_directory_moved_in_breeds_cow_files_until_it_is_flagged(run: Run, pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    run({"path": str(path), "nocow": True})
+    (pool / "outside").mkdir()
+    os.rename(pool / "outside", path / "moved")
+    (path / "moved" / "bred").touch()
+    assert not nocow(path / "moved" / "bred")
+    got = run.same({"path": str(path), "nocow": True})
+    assert got.entry["offenders"] == ["moved/bred"]
+    (path / "moved" / "later").touch()
+    assert all(nocow(path / "moved" / name) for name in (".", "bred", "later"))
+
+
+def test_audit_reads_no_data_and_names_only_the_first(pool: pathlib.Path) -> None:
+    for number in range(25):
+        (pool / str(number)).write_bytes(b"x" * (1 << 20))
+    with descriptor(pool) as fd:
+        before = _read_bytes()
+        found = _btrfs_audit.audit(fd, True)
+        assert _read_bytes() - before < 1 << 20
+    assert (found.wrong_data, found.data, len(found.offenders)) == (25, 25 << 20, 20)
+
+
+def _read_bytes() -> int:
+    """What this process has read from files so far, cached or not."""
+    with open("/proc/self/io", encoding="ascii") as stream:
+        return int(stream.readline().split()[1])
 
 
 @pytest.mark.parametrize("kind", ["inline", "hole", "allocated", "moved"])
@@ -314,15 +357,36 @@ def test_symlinks(run: Run, pool: pathlib.Path) -> None:
     assert run({"path": str(pool / "real" / "pg"), "nocow": True}).entry["files"] == 0
 
 
-def test_only_files_and_directories_are_opened(run: Run, pool: pathlib.Path) -> None:
+def test_only_files_and_directories_are_opened(run: Run, pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pool / "pg"
     path.mkdir()
+    (path / "file").touch()
+    (path / "symlink").symlink_to("file")
     os.mkfifo(path / "fifo")
     os.mknod(path / "device", 0o600 | stat.S_IFBLK, os.makedev(7, 4242))
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path / "s"))
-        got = run.same({"path": str(path), "nocow": True})
-    assert got.entry["files"] == 0
+        server.bind(os.path.relpath(path / "s"))
+    opened = Opened()
+    with descriptor(path) as fd, monkeypatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        found = _btrfs_audit.audit(fd, True)
+    assert (found.files, found.dirs) == (1, 1)
+    assert opened.kinds == {stat.S_IFREG, stat.S_IFDIR}
+    assert run.same({"path": str(path), "nocow": True}).entry["files"] == 1
+
+
+def test_a_file_that_becomes_something_else_is_not_judged(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pool / "file").touch()
+
+    def swap(name: str, directory: int | None) -> None:
+        if name == "file":
+            os.unlink(name, dir_fd=directory)
+            os.mkfifo(name, dir_fd=directory)
+
+    with descriptor(pool) as fd, monkeypatch.context() as patch:
+        patch.setattr(os, "open", Opened(swap))
+        found = _btrfs_audit.audit(fd, True, fix=True)
+    assert (found.files, found.dirs) == (0, 1)
 
 
 def test_not_a_directory(run: Run, pool: pathlib.Path) -> None:
@@ -380,9 +444,8 @@ def test_symlink_swapped_in_during_the_walk_leads_nowhere(pool: pathlib.Path, mo
         return opened(name, how, directory)
 
     monkeypatch.setattr(_btrfs_walk, "open_quiet", swap)
-    fd = os.open(pool / "tree", os.O_RDONLY)
-    found = _btrfs_audit.audit(fd, True, fix=True)
-    os.close(fd)
+    with descriptor(pool / "tree") as fd:
+        found = _btrfs_audit.audit(fd, True, fix=True)
     assert (found.dirs, found.files) == (1, 0)
     assert not nocow(outside)
     assert not nocow(outside / "empty")
@@ -404,6 +467,7 @@ def test_nodatacow_mount_breaks_the_promise_of_a_library(run: Run, tmp_path: pat
     with image(tmp_path / "pool", options="nodatacow") as other:
         (other.path / "library").mkdir()
         (other.path / "library" / "photo").write_bytes(DATA)
+        assert (nocow(other.path / "library"), nocow(other.path / "library" / "photo")) == (False, True)
         assert "are NOCOW" in run({"path": str(other.path / "library"), "nocow": False}, ok=False)["msg"]
 
 
@@ -436,6 +500,27 @@ def test_other_file_systems(run: Run, tmp_path: pathlib.Path, kind: str, exists:
         assert mode(path) == 0o700
     finally:
         subprocess.run(["umount", str(base)], check=True)
+
+
+def test_overlay_passes_the_flag_to_its_upper_layer_and_is_not_trusted(run: Run, pool: pathlib.Path) -> None:
+    for name in ("lower", "upper", "work", "merged"):
+        (pool / name).mkdir()
+    (pool / "lower" / "old").write_bytes(DATA)
+    chattr("+C", pool / "upper")
+    subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={pool}/lower,upperdir={pool}/upper,workdir={pool}/work", str(pool / "merged")], check=True
+    )
+    try:
+        want = {"path": str(pool / "merged" / "pg"), "nocow": True}
+        assert "on overlay" in run(want, ok=False, unsupported="fail")["msg"]
+        assert "may copy on write" in run(want, check=True)["warnings"][0]
+        assert run.same(want).entry["supported"] is False
+        with open(pool / "merged" / "old", "ab") as stream:
+            stream.write(DATA)
+        (pool / "merged" / "new").write_bytes(DATA)
+        assert (nocow(pool / "upper" / "new"), nocow(pool / "upper" / "old")) == (True, False)
+    finally:
+        subprocess.run(["umount", str(pool / "merged")], check=True)
 
 
 # ------------------------------------------------------------------------------------------------ accounts and rights
@@ -519,6 +604,50 @@ def test_a_stranger_gets_the_reason(run: Run, pool: pathlib.Path) -> None:
     assert "belongs to uid 0" in msg
     assert "CAP_FOWNER" in msg
     assert "may not create" in run({"path": str(pool / "new"), "nocow": True}, uid=1234, ok=False)["msg"]
+
+
+@pytest.mark.parametrize("becomes", [False, True])
+def test_new_directory_is_closed_until_it_is_flagged_and_then_handed_over(pool: pathlib.Path, becomes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label is a real attribute here, but no SELinux looks at it."""
+    path = pool / "pg"
+    seen: list[tuple[object, ...]] = []
+
+    def state(what: str) -> None:
+        info = path.stat()
+        label = os.getxattr(path, "security.selinux").decode() if "security.selinux" in os.listxattr(path) else None
+        seen.append((what, nocow(path), info.st_uid, stat.S_IMODE(info.st_mode), label))
+
+    for module, name in ((_btrfs, "set_flags"), (os, "chown"), (os, "chmod"), (_btrfs_owner, "set_context")):
+
+        def before(*arguments: object, call: t.Callable[..., object] = getattr(module, name), name: str = name, **options: object) -> object:
+            state(name)
+            return call(*arguments, **options)
+
+        monkeypatch.setattr(module, name, before)
+    monkeypatch.setattr(_btrfs_owner, "selinux_enabled", lambda: True)
+    nobody = _btrfs_owner.owner("nobody")
+    work = Directories([Want(str(path), nocow=True, subvolume=becomes, owner=nobody, mode=0o750, setype="container_file_t")], "fail", "fail")
+    assert work.diff[0]["after"]["setype"] == "container_file_t"
+    work.apply(Progress())
+    state("end")
+    assert seen == [
+        ("set_flags", False, 0, 0o700, None),
+        ("chown", True, 0, 0o700, None),
+        ("chmod", True, NOBODY, 0o700, None),
+        ("set_context", True, NOBODY, 0o750, None),
+        ("end", True, NOBODY, 0o750, "system_u:object_r:container_file_t:s0\0"),
+    ]
+
+
+def test_type_of_the_context_is_replaced_and_the_rest_of_it_kept(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_btrfs_owner, "selinux_enabled", lambda: True)
+    want = Want(str(pool), setype="container_file_t")
+    os.setxattr(pool, "security.selinux", b"unconfined_u:object_r:user_home_t:s0:c1,c2\0")
+    work = Directories([want], "fail", "fail")
+    assert (work.diff[0]["before"], work.diff[0]["after"]) == ({"setype": "user_home_t"}, {"setype": "container_file_t"})
+    work.apply(Progress())
+    assert os.getxattr(pool, "security.selinux") == b"unconfined_u:object_r:container_file_t:s0:c1,c2\0"
+    assert not Directories([want], "fail", "fail").changed
 
 
 @pytest.mark.parametrize("bad", [750, 488, "u=rwx", "0999", "7"])

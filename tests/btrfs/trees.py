@@ -73,6 +73,8 @@ def grow(root: pathlib.Path, small: bool = False) -> None:
     os.setxattr(deep / "acl", "trusted.note", b"root's")
     os.setxattr(root, "user.top", b"1")
     chattr("+Ad", deep / "caps")
+    chattr("+S", base / "holes")
+    chattr("+D", root / "empty_dir")
     for path in (root, base, base / "large", deep / "linked"):
         os.chown(path, 100998, 100998)
     os.chmod(deep, 0o500)

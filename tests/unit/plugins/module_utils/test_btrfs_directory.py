@@ -83,6 +83,8 @@ def test_nocow_cannot_be_judged_without_reading() -> None:
     [
         (Want(PATH, nocow=True), "ext4", "fail", 1, 0),
         (Want(PATH, nocow=True), "ext4", "warn", 0, 0),
+        (Want(PATH, nocow=True), "xfs", "warn", 0, 0),
+        (Want(PATH, nocow=True), "overlay", "warn", 0, 1),
         (Want(PATH, nocow=True), "zfs", "warn", 0, 1),
         (Want(PATH, nocow=True), "zfs", "ignore", 0, 0),
         (Want(PATH, nocow=False), "ext4", "warn", 0, 1),

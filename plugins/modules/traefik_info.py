@@ -1,0 +1,170 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traefik_info
+short_description: What a running Traefik has made of its files
+version_added: 0.1.0
+description:
+  - Asks the API of a Traefik container, in the container's network, so that it need not be published.
+  - A router that Traefik cannot use answers 404 to its visitors, and nothing but the API and the log tells so.
+  - It changes nothing, and does not fail when the account or the container is missing.
+extends_documentation_fragment:
+  - patriark.homelab._attributes
+  - patriark.homelab._attributes.info
+  - patriark.homelab._attributes.action_group
+  - patriark.homelab._session
+attributes:
+  platform:
+    platforms: posix
+    support: full
+options:
+  container:
+    description:
+      - Name of the container.
+    type: str
+    default: traefik
+  api:
+    description:
+      - Where Traefik's API listens, seen from inside the container.
+    type: str
+    default: http://127.0.0.1:8080
+  crowdsec:
+    description:
+      - Address of CrowdSec's local API, such as V(http://crowdsec:8080), to be asked from inside the container with the bouncer's key.
+      - Needs C(wget) in the image, which Traefik's own image has. When omitted, nobody is asked.
+    type: str
+  crowdsec_key_file:
+    description:
+      - File inside the container with that key.
+    type: path
+    default: /run/secrets/traefik-crowdsec-key
+seealso:
+  - module: patriark.homelab.traefik_file
+author:
+  - The patriark.homelab maintainers (@patriark)
+"""
+
+EXAMPLES = r"""
+- name: Is every router in use
+  patriark.homelab.traefik_info:
+    user: homelab
+  register: proxy
+  failed_when: proxy.unusable | length > 0
+"""
+
+RETURN = r"""
+running:
+  description: Whether the container runs.
+  returned: always
+  type: bool
+error:
+  description: Why the API gave no answer, null when it did.
+  returned: always
+  type: str
+objects:
+  description: Kind (V(routers), V(middlewares), V(services)) to the names of what Traefik has from its files.
+  returned: always
+  type: dict
+  sample:
+    routers: [immich]
+unusable:
+  description: What Traefik has and cannot use.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(routers), V(middlewares) and so on.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    status:
+      description: V(disabled) or V(warning).
+      type: str
+    errors:
+      description: Why, in Traefik's words.
+      type: list
+      elements: str
+crowdsec:
+  description: V(answers), or why the local API is of no use. Null when it was not asked.
+  returned: always
+  type: str
+  sample: refuses the key
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._traefik import ask_api
+from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import Objects, objects
+
+SPEC: dict[str, t.Any] = {
+    "user": {"type": "str"},
+    "container": {"type": "str", "default": "traefik"},
+    "api": {"type": "str", "default": "http://127.0.0.1:8080"},
+    "crowdsec": {"type": "str"},
+    "crowdsec_key_file": {"type": "path", "default": "/run/secrets/traefik-crowdsec-key", "no_log": False},
+}
+# In the container, where the name of the local API is known; the key stays there too.
+ASK_CROWDSEC = 'exec wget -q -T 10 -O /dev/null --header "X-Api-Key: $(cat "$2")" "$1/v1/decisions?ip=192.0.2.0"'
+
+
+def unusable(found: Objects) -> list[dict[str, t.Any]]:
+    """What is there and not enabled. A definition without a status (a service nobody asks for) is enabled."""
+    return [
+        {"kind": kind, "name": name, "status": definition["status"], "errors": list(definition.get("error") or [])}
+        for (kind, name), definition in sorted(found.items())
+        if definition.get("status", "enabled") != "enabled"
+    ]
+
+
+def names(found: Objects) -> dict[str, list[str]]:
+    kinds: dict[str, list[str]] = {}
+    for kind, name in sorted(found):
+        kinds.setdefault(kind, []).append(name)
+    return kinds
+
+
+def crowdsec_verdict(rc: int, err: str) -> str:
+    """From how wget ended; its last line tells the reason, busybox's and GNU's alike."""
+    if rc == 0:
+        return "answers"
+    reason = (err.strip().splitlines() or ["no reason"])[-1]
+    return "refuses the key" if "403" in reason or "401" in reason else f"does not answer: {reason}"
+
+
+def look(session: Session, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    container, crowdsec = params["container"], params["crowdsec"]
+    result: dict[str, t.Any] = {"running": False, "error": f"the container {container} does not run", "objects": {}, "unusable": [], "crowdsec": None}
+    if not session.exists or not session.ready or not session.module.get_bin_path("podman"):
+        return result
+    state = (podman.inspect_containers(session, [container]).get(container) or {}).get("State") or {}
+    if not state.get("Running"):
+        return result
+    answer = ask_api(session, params["api"], {container: {"pid": int(state.get("Pid") or 0)}})[container]
+    found = objects(answer["rawdata"])
+    result.update(running=True, error=answer.get("error"), objects=names(found), unusable=unusable(found))
+    if crowdsec:
+        rc, dummy, err = session.podman("exec", container, "sh", "-c", ASK_CROWDSEC, "sh", crowdsec.rstrip("/"), params["crowdsec_key_file"])
+        result["crowdsec"] = crowdsec_verdict(rc, err)
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    try:
+        module.exit_json(changed=False, **look(Session(module, module.params["user"]), module.params))
+    except SessionError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()
