@@ -150,7 +150,9 @@ def monitoring_files(program: str, packaged: str, configuration: str, data: str 
     """Debian's program under the name and with the directories of the upstream image."""
 
     def files(root: str) -> list[File]:
-        made = [File(f"usr/bin/{program}", link=f"/usr/bin/{packaged}")] if program != packaged else []
+        # The official images have busybox, and health checks use its wget.
+        made = [File("usr/local/bin/wget", link="/usr/bin/busybox")]
+        made += [File(f"usr/bin/{program}", link=f"/usr/bin/{packaged}")] if program != packaged else []
         made += [File(f"etc/{configuration}")] if configuration else []
         return made + ([File(data, owner=65534, group=65534)] if data else [])
 
@@ -283,7 +285,7 @@ echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
     Image(
         name="prometheus",
         reference=PREFIX + "prometheus:2.53",
-        packages=("prometheus",),
+        packages=("busybox", "prometheus"),
         finish=DROP_PROMETHEUS,
         files=monitoring_files("prometheus", "prometheus", "prometheus", "prometheus"),
         config={
@@ -300,7 +302,7 @@ echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
     Image(
         name="alertmanager",
         reference=PREFIX + "alertmanager:0.28",
-        packages=("prometheus-alertmanager",),
+        packages=("busybox", "prometheus-alertmanager"),
         finish=DROP_PROMETHEUS,
         files=monitoring_files("alertmanager", "prometheus-alertmanager", "alertmanager", "alertmanager"),
         config={
@@ -317,7 +319,7 @@ echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
     Image(
         name="blackbox-exporter",
         reference=PREFIX + "blackbox-exporter:0.26",
-        packages=("prometheus-blackbox-exporter", "ca-certificates"),
+        packages=("busybox", "prometheus-blackbox-exporter", "ca-certificates"),
         finish=DROP_PROMETHEUS,
         files=monitoring_files("blackbox_exporter", "prometheus-blackbox-exporter", "blackbox_exporter"),
         config={
@@ -331,7 +333,7 @@ echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
     Image(
         name="node-exporter",
         reference=PREFIX + "node-exporter:1.9",
-        packages=("prometheus-node-exporter",),
+        packages=("busybox", "prometheus-node-exporter"),
         finish=DROP_PROMETHEUS,
         files=monitoring_files("node_exporter", "prometheus-node-exporter", ""),
         config={

@@ -1,0 +1,221 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_files
+short_description: Configuration that a service in a container reloads, tried in its own image and taken back when it does not take it
+version_added: 0.1.0
+description:
+  - Copies the whole directory to a place apart, puts the wanted files into the copy, and lets a program of the service's own image judge
+    it. Only then the files are put in place, each by a rename, and the service is told to reload (SIGHUP).
+  - Then the service's metrics are asked whether the reload went well. If not, the previous files are put back and loaded again.
+  - Files of the directory that are not listed are judged with the others, and never touched. A broken one of somebody else is an error
+    too, since the service would load nothing, and not start again.
+  - For services that show C(*_config_last_reload_successful) among their metrics, as Prometheus, Alertmanager and the blackbox exporter do.
+  - A service that does not run yet reads its files when it starts.
+extends_documentation_fragment:
+  - patriark.homelab._attributes
+  - patriark.homelab._attributes.action_group
+  - patriark.homelab._session
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Judges as the real run does, where the image is there already; it pulls none.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    platforms: posix
+    support: full
+options:
+  directory:
+    description: The directory on the host, which must exist.
+    type: path
+    required: true
+  files:
+    description: Files of ours in it.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Path below O(directory).
+        type: str
+        required: true
+      content:
+        description: Text of the file.
+        type: str
+        required: true
+      mode:
+        description: Permissions, as an octal string.
+        type: str
+        default: '0640'
+  image:
+    description: Image with the program that judges. It is pulled when it is missing.
+    type: str
+    required: true
+  seen_at:
+    description: Where that program, and the service, see the directory.
+    type: path
+    required: true
+  check:
+    description: The program with its arguments. It ends with another status than 0 for configuration that cannot be loaded.
+    type: list
+    elements: str
+    required: true
+  container:
+    description: The service's container.
+    type: str
+    required: true
+  port:
+    description: Port inside the container with C(/metrics).
+    type: int
+    required: true
+  wait_timeout:
+    description: Seconds to wait until the service has taken the files.
+    type: int
+    default: 30
+seealso:
+  - module: patriark.homelab.traefik_file
+author:
+  - The patriark.homelab maintainers (@patriark)
+"""
+
+EXAMPLES = r"""
+- name: Prometheus scrapes itself
+  patriark.homelab.config_files:
+    user: homelab
+    directory: /home/homelab/containers/config/prometheus
+    files:
+      - name: prometheus.yml
+        content: |
+          scrape_configs:
+            - job_name: prometheus
+              static_configs: [{targets: ["localhost:9090"]}]
+    image: docker.io/prom/prometheus:v3.5.0
+    seen_at: /etc/prometheus
+    check: [promtool, check, config, /etc/prometheus/prometheus.yml]
+    container: prometheus
+    port: 9090
+"""
+
+RETURN = r"""
+in_effect:
+  description: Whether the running service has these files. False when it does not run, and in check mode when they differ.
+  returned: success
+  type: bool
+notes:
+  description: What could not be judged or asked.
+  returned: success
+  type: list
+  elements: str
+findings:
+  description: Why the files were refused.
+  returned: when files are refused
+  type: list
+  elements: dict
+rollback:
+  description: What became of the previous files, with C(done), C(in_effect) and C(message). Null when there was nothing to go back to.
+  returned: when the service does not take the files
+  type: dict
+"""
+
+import contextlib
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
+from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._reloading import Recipe, Reloading
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
+
+SPEC: dict[str, t.Any] = {
+    "user": {"type": "str"},
+    "directory": {"type": "path", "required": True},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "content": {"type": "str", "required": True},
+            "mode": {"type": "str", "default": "0640"},
+        },
+    },
+    "image": {"type": "str", "required": True},
+    "seen_at": {"type": "path", "required": True},
+    "check": {"type": "list", "elements": "str", "required": True},
+    "container": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "wait_timeout": {"type": "int", "default": 30},
+}
+
+
+def wanted(files: list[dict[str, t.Any]]) -> dict[str, Node | None]:
+    found: dict[str, Node | None] = {}
+    for item in files:
+        try:
+            mode = int(item["mode"], 8)
+        except ValueError:
+            mode = -1
+        if not 0 <= mode <= 0o777:
+            raise LiveRefused([Finding(item["name"], f"mode {item['mode']!r} is not octal permissions", "write mode: '0640'")])
+        found[item["name"]] = Node(item["content"], mode)
+    return found
+
+
+def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
+    params = module.params
+    files = wanted(params["files"])
+    with session.files():
+        there = session.exists and os.path.isdir(params["directory"])
+    if module.check_mode and not there:
+        return {"changed": True, "in_effect": False, "notes": [f"{params['directory']} is not there yet, so nothing could be tried"], "diff": []}
+    recipe = Recipe(params["image"], params["seen_at"], params["check"], params["container"], params["port"])
+    service = Reloading(session, params["directory"], list(files), recipe)
+    made = plan(session, params["directory"], files, service)
+    for finding in made.warnings:
+        module.warn(str(finding))
+    notes = [] if service.tried else [f"the image {recipe.image} is not there yet, so nothing could be tried"]
+    running = inside.describe(session, recipe.container) is not None
+    if not running:
+        notes.append(f"{recipe.container} does not run; it reads the files when it starts")
+    if not module.check_mode:
+        apply(session, made, service, params["wait_timeout"])
+    return {"changed": made.changed, "in_effect": running and not (module.check_mode and made.changed), "notes": notes, "diff": made.diff()}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    directory = module.params["directory"]
+    try:
+        session = Session(module, module.params["user"])
+        with contextlib.ExitStack() as held:
+            if not module.check_mode:
+                session.ensure()
+                held.enter_context(session.lock())
+            result = work(module, session)
+    except LiveRefused as error:
+        message = f"the configuration in {directory} is refused:\n{error}"
+        module.fail_json(msg=message, findings=[finding.as_dict() for finding in error.findings])
+    except LiveFailed as error:
+        tail = f" Rollback: {error.rollback['message']}." if error.rollback else ""
+        module.fail_json(msg=f"the configuration in {directory} is not in effect: {error}.{tail}", changed=True, rollback=error.rollback)
+    except (SessionError, OSError) as error:
+        module.fail_json(msg=str(error))
+    if not module._diff:
+        result.pop("diff")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
