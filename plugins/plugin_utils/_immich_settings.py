@@ -14,6 +14,7 @@ import typing as t
 
 Tree = dict[str, t.Any]
 HIDDEN = "(from immich_settings_secrets)"
+KINDS: dict[type[t.Any], str] = {str: "text", list: "a list", dict: "a group"}
 
 
 def flat(tree: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any], where: str = "") -> t.Iterator[tuple[str, t.Any]]:
@@ -59,7 +60,7 @@ def kind(value: t.Any) -> str:
         return "true or false"
     if isinstance(value, (int, float)):
         return "a number"
-    return {str: "text", list: "a list", dict: "a group"}.get(type(value), "anything")
+    return KINDS.get(type(value), "anything")
 
 
 def findings(settings: Tree, known: Tree, strict: bool) -> list[str]:
