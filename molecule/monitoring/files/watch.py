@@ -155,7 +155,7 @@ def sees() -> None:
     really = re.search(r"Device unallocated:\s+(\d+)", shown)
     equal("unallocated space is what btrfs says", value('btrfs_unallocated_bytes{path="/mnt/btrfs-pool"}'), float(really.group(1)) if really else None)
     claim("the pool has a size", value('node_filesystem_avail_bytes{mountpoint="/mnt/btrfs-pool"}'))
-    equal("rules that fail", query('prometheus_rule_evaluation_failures_total > 0'), [])
+    equal("rules that fail", query("prometheus_rule_evaluation_failures_total > 0"), [])
     until("a heartbeat goes out", lambda: [item for item in told() if item["path"] == "/beat"])
 
 
@@ -171,9 +171,14 @@ def sli() -> None:
 
 
 def outage() -> None:
+    failed = 'sum(traefik_router_requests_total{router="immich@file",code=~"5.."})'
     account("systemctl", "--user", "stop", "immich-server.service")
-    for dummy in range(10):
+    # A counter that appears with a value does not count that value: let it be seen before it grows.
+    visit("/api/server/version")
+    until("a failed visit is counted", lambda: value(failed))
+    for dummy in range(40):
         visit("/api/server/version")
+        time.sleep(0.2)
     until("the outage reaches the channel", lambda: messages("ImmichProbeFailed", "^CRITICAL"))
     found = messages("ImmichProbeFailed", "^CRITICAL")
     claim("with the way to the runbook", found and "runbooks.md#immichprobefailed" in found[0]["description"], found)
@@ -182,6 +187,7 @@ def outage() -> None:
     claim("the probe's alert keeps it quiet", not messages("ImmichAvailabilityFastBurn"))
     account("systemctl", "--user", "start", "immich-server.service")
     until("the end reaches the channel", lambda: messages("ImmichProbeFailed", "^Resolved"))
+    until("visitors are served again", lambda: visit("/api/server/ping") == "200")
 
 
 def thumbnails(photo: str) -> None:

@@ -64,7 +64,7 @@ def test_complaints_are_about_the_real_files_and_without_praise() -> None:
     # promtool 2.53
     text = (
         "Checking /etc/prometheus/prometheus.yml\n SUCCESS: /etc/prometheus/prometheus.yml is valid prometheus config file syntax\n\n"
-        "Checking /etc/prometheus/rules/theirs.yml\n  FAILED:\n/etc/prometheus/rules/theirs.yml: 4:15: group \"theirs\", rule 1, could not parse expression\n"
+        'Checking /etc/prometheus/rules/theirs.yml\n  FAILED:\n/etc/prometheus/rules/theirs.yml: 4:15: group "theirs", rule 1, could not parse expression\n'
     )
     told = reloading.complaints(text, "/etc/prometheus", "/srv/p")
     assert told == 'FAILED: /srv/p/rules/theirs.yml: 4:15: group "theirs", rule 1, could not parse expression'
