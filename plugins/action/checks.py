@@ -31,9 +31,8 @@ class ActionModule(ActionBase):
                 "show": {"type": "str", "choices": ["all", "unmet"], "default": "all"},
             }
         )
-        rows = [row for row in args["rows"] if not args["areas"] or row.get("area") in args["areas"]]
         try:
-            results = _checks.evaluate(rows, args["facts"])
+            results = _checks.of_areas(_checks.evaluate(args["rows"], args["facts"]), args["areas"] or [])
         except _checks.RowError as error:
             raise AnsibleActionFail(str(error)) from error
         host = (task_vars or {}).get("inventory_hostname", "")

@@ -74,6 +74,8 @@ _SNAP_DESTROY = _ioc(1, 0x94, 15, 4096)
 _INO_LOOKUP = _ioc(3, 0x94, 18, 4096)
 _SUBVOL_GETFLAGS = _ioc(2, 0x94, 25, 8)
 _SUBVOL_RDONLY = 2
+_FS_INFO = _ioc(2, 0x94, 31, 1024)
+_DEV_INFO = _ioc(3, 0x94, 30, 4096)
 
 GETFLAGS = _GETFLAGS
 FLAG_BYTES = _WORD
@@ -198,6 +200,31 @@ def is_readonly_subvolume(fd: int) -> bool:
     buffer = bytearray(8)
     fcntl.ioctl(fd, _SUBVOL_GETFLAGS, buffer, True)
     return bool(struct.unpack_from("=Q", buffer)[0] & _SUBVOL_RDONLY)
+
+
+def unallocated(fd: int) -> tuple[int, int] | None:
+    """Bytes of a btrfs on all its devices, and how many of them belong to no chunk yet. None when the kernel does not tell.
+
+    A btrfs without unallocated room cannot make a new metadata chunk and stops writing, whatever df says.
+    """
+    info = bytearray(1024)
+    total = used = 0
+    try:
+        fcntl.ioctl(fd, _FS_INFO, info, True)
+        last, devices = struct.unpack_from("=QQ", info)
+        for number in range(last + 1):
+            device = bytearray(4096)
+            struct.pack_into("=Q", device, 0, number)
+            try:
+                fcntl.ioctl(fd, _DEV_INFO, device, True)
+            except OSError:
+                continue  # numbers of removed devices are not used again
+            devices -= 1
+            occupied, size = struct.unpack_from("=QQ", device, 24)
+            total, used = total + size, used + occupied
+    except OSError:
+        return None
+    return (total, total - used) if total and not devices else None
 
 
 def _volume_args(name: str) -> bytearray:

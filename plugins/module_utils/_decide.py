@@ -241,7 +241,7 @@ class Decision:
         if any(self.disk.changes(part) for part in parts):
             reasons = [self._what_changed(name, member, parts)]
         elif unit.name.kind == "container":
-            reasons = self._container(unit, member.digest)
+            reasons = self._container(name, unit, member.digest)
         else:
             applied = (self.plan.before.applied if self.plan.before else {}).get(name)
             reasons = staleness.differences(member.digest, applied) if applied is not None else []
@@ -250,7 +250,7 @@ class Decision:
         reasons += [f"{image} changed"] if self._made_anew(image) else []
         return reasons + [f"the secret {change.name} is replaced" for change in self.plan.secrets if change.name in unit.secrets]
 
-    def _container(self, unit: Unit, digest: str) -> list[str]:
+    def _container(self, name: str, unit: Unit, digest: str) -> list[str]:
         live = self.live
         if live.state(unit.service) != "active":
             # on its way: its container may not be there yet. What it is started from is what systemd has loaded.
@@ -259,7 +259,17 @@ class Decision:
             return []
         reference = image_reference(unit, self.units)
         image = (reference, live.images[reference]) if reference and reference in live.images else None
-        return staleness.container_reasons(unit, digest, live.containers.get(container_name(unit)), image, live.secrets, live.commands.get(unit.service))
+        container, before, now = live.containers.get(container_name(unit)), self.plan.before, self.plan.manifest
+        reasons = staleness.container_reasons(unit, digest, container, image, live.secrets)
+        if not reasons and staleness.other_command(container, live.commands.get(unit.service)):
+            # restarted for that once and still so: something between systemd and podman changes the command each time
+            if before and before.applied.get(name) == digest:
+                self.plan.notes.append(f"{unit.service} is started with another command than its unit has, also by systemd: that is not compared")
+            else:
+                reasons = ["it was started with another command than its unit has"]
+            if now:
+                now.applied[name] = digest
+        return reasons
 
     def _parts(self, name: str, unit: Unit) -> list[str]:
         """The files of the stack that make this unit what it is. Whoever changed one may have restarted it since."""

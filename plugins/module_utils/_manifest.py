@@ -22,7 +22,8 @@ class Manifest:
     """What a stack owns.
 
     units: file names of units and drop-ins; files: names of companion files; watch: unit -> paths; secrets: names.
-    applied: unit -> digest that its service was last started with (containers carry theirs as a label).
+    applied: unit -> digest that its service was last started with (containers carry theirs as a label; here it means that they were
+        restarted for a command that is not their unit's).
     judged: hash of the set podman's generator last accepted.
     """
 

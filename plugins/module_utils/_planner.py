@@ -287,7 +287,7 @@ class Planner:
         self.gone = self._gone()
         self.targets = self._targets()
         asked = [*stack.services, *self.gone, *sorted(request.restart), *self.targets.values()]
-        self.live = Live(systemd.show(session, list(dict.fromkeys(asked))), looked=self.usable)
+        self.live = Live(systemd.show(session, list(dict.fromkeys(asked))), looked=self.usable and request.state == "started")
         self._refuse_shadows()
         containers = [unit for unit in stack.units.values() if unit.name.kind == "container" and not unit.on_demand]
         result.containers = {container_name(unit): unit.service for unit in containers}

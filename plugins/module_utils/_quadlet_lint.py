@@ -66,13 +66,13 @@ def lint_drop_in(name: str, text: str, version: Version) -> list[Finding]:
 
 def _lint_text(name: str, text: UnitFile, unit: Unit, version: Version, main: bool) -> list[Finding]:
     found = [Finding(name, problem.reason, problem.remedy, problem.line) for problem in text.problems]
-    for number, line in enumerate(text.text.split("\n"), 1):
-        if line.endswith("\r"):
-            found.append(Finding(name, "a carriage return at the end of the line", "end lines as Unix does", number))
-            break
-        if line[:1] in (" ", "\t") and line.strip() and version < (5, 4, 0):
-            found.append(Finding(name, "a blank at the start of the line, which podman takes from 5.4 on", "remove it", number))
-            break
+    lines = text.text.split("\n")
+    foreign = next((number for number, written in enumerate(lines, 1) if written.endswith("\r")), None)
+    if foreign:
+        found.append(Finding(name, "a carriage return at the end of the line", "end lines as Unix does", foreign))
+    indented = next((entry.line for entry in text.entries if lines[entry.line - 1][:1].isspace()), None)
+    if indented and version < (5, 4, 0):
+        found.append(Finding(name, "a blank at the start of the line, which podman takes from 5.4 on", "remove it", indented))
     plain = unit.name.plain
     own = PLAIN_SECTIONS[unit.name.kind] if plain else unit.section
     known = [own, "Unit", "Install"] + ([] if plain and own == "Service" else ["Service"] if not plain else []) + ([] if plain else ["Quadlet"])

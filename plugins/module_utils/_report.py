@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _account as account
@@ -55,6 +56,7 @@ class Report:
         plays = (self._try(lambda: podman.by_service(podman.containers(session), kubes)) if usable and kubes else None) or {}
         wanted = [ref for ref in references.values() if ref] + [piece["Image"] for pieces in plays.values() for piece in pieces]
         images = (self._try(lambda: podman.image_ids(session, wanted)) if containers or plays else None) or {}
+        others = (self._try(lambda: self._others(found)) if usable else None) or []
         secrets = (self._try(lambda: podman.secret_ids(session)) if usable else None) or {}
         networks = (self._try(lambda: podman.networks(session)) if usable else None) or []
         with session.files():
@@ -89,6 +91,7 @@ class Report:
                 for name, manifest in stacks.items()
             },
             "units": reports,
+            "others": others,
             "networks": {item["name"]: network(item) for item in networks},
             "secrets": [{"name": name, "id": secrets[name]} for name in sorted(secrets)],
             "findings": self._broken(program, reports),
@@ -102,6 +105,12 @@ class Report:
         except (SessionError, OSError, ValueError, KeyError) as error:
             self.notes.append(str(error))
             return None
+
+    def _others(self, stacks: t.Mapping[str, manifests.Manifest]) -> list[dict[str, t.Any]]:
+        """Containers which no stack of the account made."""
+        ours = {container_name(unit) for manifest in stacks.values() for dummy, unit, dummy2 in self._units(manifest) if unit.name.kind == "container"}
+        names = sorted({name for item in podman.containers(self.session) for name in item.get("Names") or []} - ours)
+        return [other(item) for dummy, item in sorted(podman.inspect_containers(self.session, names).items())]
 
     def _units(self, manifest: manifests.Manifest) -> t.Iterator[tuple[str, Unit, str]]:
         """The units of a stack as they lie on disk, with the digest their containers should carry."""
@@ -139,7 +148,9 @@ class Report:
         reasons: list[str] = []
         if live.get("ActiveState") == "active":
             if unit.name.kind == "container":
-                reasons = staleness.container_reasons(unit, digest, container, image, secrets, command)
+                reasons = staleness.container_reasons(unit, digest, container, image, secrets)
+                if not reasons and applied != digest and staleness.other_command(container, command):
+                    reasons = ["it was started with another command than its unit has"]
             elif applied is not None:
                 reasons = [*staleness.differences(digest, applied), *played]
         if live.get("NeedDaemonReload") == "yes":
@@ -181,6 +192,7 @@ class Report:
             "generator": program,
             "systemd_version": self._systemd_version(),
             "cgroup_controllers": account.controllers(max(uid, 0)) if session.exists else [],
+            "time": {"epoch": int(time.time()), "zone": time_zone()},
             "account": {
                 "name": name,
                 "exists": session.exists,
@@ -229,6 +241,13 @@ class Report:
         return result
 
 
+def time_zone(link: str = "/etc/localtime") -> str | None:
+    """Name of the host's time zone; None when it is set by a copy of a zone and not by a link to one."""
+    place = os.path.realpath(link)
+    dummy, found, name = place.partition("/zoneinfo/")
+    return name if found else None
+
+
 def _belongs(drop_in: UnitName, unit: UnitName) -> bool:
     return drop_in.target is not None and drop_in.target in (unit.text, unit.template_name)
 
@@ -261,6 +280,25 @@ def network(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
 
 
+def recent_failures(log: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Checks that failed after one had succeeded, of the last few which podman keeps: those before belong to the start."""
+    first = next((number for number, entry in enumerate(log) if entry["exit_code"] == 0), len(log))
+    return [dict(entry) for entry in log[first:] if entry["exit_code"] != 0]
+
+
+def other(container: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A container that belongs to no stack."""
+    facts = container_facts(container)
+    labels = (container.get("Config") or {}).get("Labels") or {}
+    return {
+        "name": container["Name"],
+        "state": facts["container_state"],
+        "image": facts["image"]["reference"],
+        "networks": facts["networks"],
+        "unit": labels.get(podman.SERVICE_LABEL),
+    }
+
+
 def container_facts(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """What verify wants to know of a container, from podman inspect. All of it null or empty without one."""
     found = container or {}
@@ -269,6 +307,7 @@ def container_facts(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]
     if health:
         log = health.pop("log")
         health["last_log"] = log[-1] if log else None
+        health["recent_failures"] = recent_failures(log)
     security = host.get("SecurityOpt") or []
     return {
         "container_id": found.get("Id"),

@@ -74,20 +74,15 @@ def container_reasons(
     container: t.Mapping[str, t.Any] | None,
     image: tuple[str, str] | None,
     secrets: t.Mapping[str, str],
-    command: t.Sequence[str] | None = None,
 ) -> list[str]:
     """Why a running service's container is stale.
 
     container: from podman inspect; image: (reference, id it means now) or None when that image is not here; secrets: name -> id.
-    command: the words it would be started with now, or None when they cannot be compared.
     """
     if container is None:
         return ["its container is missing"]
     labels = (container.get("Config") or {}).get("Labels") or {}
     reasons = differences(wanted, labels.get(DIGEST_LABEL))
-    used = (container.get("Config") or {}).get("CreateCommand")
-    if not reasons and command and used and not came_of(command, used):
-        reasons.append("it was started with another command than its unit has")
     if image and container.get("Image") and container["Image"] != image[1]:
         reasons.append(f"{image[0]} is another image now")
     held = {item.get("Name"): item.get("ID") for item in (container.get("Config") or {}).get("Secrets") or []}
@@ -95,6 +90,12 @@ def container_reasons(
         if name in secrets and held.get(name) != secrets[name]:
             reasons.append(f"the secret {name} was replaced")
     return reasons
+
+
+def other_command(container: t.Mapping[str, t.Any] | None, words: t.Sequence[str] | None) -> bool:
+    """Whether a container was started with another command than the words its unit has. False where that cannot be told."""
+    used = ((container or {}).get("Config") or {}).get("CreateCommand")
+    return bool(words and used and not came_of(words, used))
 
 
 def play_reasons(pieces: t.Iterable[t.Mapping[str, t.Any]], images: t.Mapping[str, str]) -> list[str]:

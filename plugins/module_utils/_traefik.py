@@ -27,8 +27,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils._live_files impor
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
 # A twin ends itself after that many seconds, also when nobody is left to stop it.
-LIFETIME = 120
-STARTUP = 30.0
+LIFETIME = 240
+STARTUP = 90.0
 # In every twin's directory, so that it is seen when all files have been read. The last name, so that it takes nothing from others.
 MARKER_FILE = "zzzz-patriark-homelab-marker.yml"
 MARKER = "patriark-homelab-marker"

@@ -54,6 +54,11 @@ options:
           - A dictionary with the single key C(at_least), C(at_most), C(contains), C(differs_from), C(matches) or C(one_of) compares in that way.
         type: raw
         required: true
+      when:
+        description:
+          - A JMESPath expression over O(facts). Unless it gives something true (and not empty) the row is not looked at, which is shown and counted.
+          - It keeps the consequence of a fault from being reported as a second fault.
+        type: str
       severity:
         description: Whether an unmet check fails the task or is only shown.
         type: str
@@ -72,7 +77,9 @@ options:
     type: str
     default: checks
   areas:
-    description: Only rows of these areas are looked at. When omitted, all are.
+    description:
+      - Only rows of these areas are shown and count. When omitted or empty, all do. An area that no row has is refused.
+      - When one of them cannot be looked at, failures of other areas are shown and count too, for they are the reason.
     type: list
     elements: str
   show:
@@ -81,7 +88,9 @@ options:
     choices: [all, unmet]
     default: all
   report:
-    description: File on the controller that receives all results as JSON.
+    description:
+      - File on the controller that receives all results as JSON, an object with C(host), C(title), C(summary) and C(results).
+      - Each result has the keys of RV(unmet).
     type: path
 """
 
@@ -114,6 +123,7 @@ unmet:
     name: {description: Name of the row., type: str, returned: always}
     ok: {description: Always V(false)., type: bool, returned: always}
     severity: {description: Severity of the row., type: str, returned: always}
+    looked_at: {description: Always V(true). In O(report) V(false) for a row whose O(rows[].when) was not met., type: bool, returned: always}
     found: {description: What the query gave., type: raw, returned: always}
     expected: {description: The expectation in words., type: str, returned: always}
     fix: {description: What to do., type: str, returned: always}

@@ -28,6 +28,96 @@ options:
     description:
       - Name of the stack to tell about. All stacks of the account when omitted.
     type: str
+  probes:
+    description:
+      - Commands to run inside containers, for what can only be seen from there. They must only read; that is up to who writes them.
+      - A container that does not run is not asked, which is no failure.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Key of the answer in RV(probes).
+        type: str
+        required: true
+      container:
+        description: Name of the container.
+        type: str
+        required: true
+      argv:
+        description: The command and its arguments. No shell reads them.
+        type: list
+        elements: str
+        required: true
+      timeout:
+        description: Seconds after which the command is given up.
+        type: int
+        default: 10
+  logs:
+    description: Lines to look for in the journal.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Key of the answer in RV(logs).
+        type: str
+        required: true
+      service:
+        description: The systemd unit whose lines are read.
+        type: str
+        required: true
+      pattern:
+        description: Regular expression that a line has to match. Of what matches, the first group is returned.
+        type: str
+        required: true
+      since:
+        description: How many seconds back.
+        type: int
+        default: 3600
+      last:
+        description: How many of the matching lines are returned.
+        type: int
+        default: 5
+  paths:
+    description: Paths of the host to tell about in RV(paths).
+    type: list
+    elements: path
+    default: []
+  checksums:
+    description:
+      - Compare files with checksums which an application recorded.
+      - Files are read with the account's rights and from the disk, not from memory.
+    type: dict
+    suboptions:
+      container:
+        description: Container that knows the checksums.
+        type: str
+        required: true
+      argv:
+        description: Command which prints one line for each file, its checksum in hexadecimal digits, a space, and its path as containers see it.
+        type: list
+        elements: str
+        required: true
+      timeout:
+        description: Seconds after which that command is given up.
+        type: int
+        default: 60
+      algorithm:
+        description: Algorithm of the checksums.
+        type: str
+        default: sha1
+        choices: [sha1, sha256]
+      roots:
+        description: Directory inside containers to the directory of the host it is.
+        type: dict
+        required: true
+      max_bytes:
+        description: No further file is read after so many bytes. Without bound when omitted.
+        type: int
+      max_seconds:
+        description: No further file is read after so many seconds. Without bound when omitted.
+        type: int
 seealso:
   - module: patriark.homelab.quadlet
 author:
@@ -39,6 +129,13 @@ EXAMPLES = r"""
   patriark.homelab.quadlet_info:
     user: homelab
   register: info
+
+- name: Ask the database from inside
+  patriark.homelab.quadlet_info:
+    user: homelab
+    stack: immich
+    probes:
+      - {name: ready, container: postgresql-immich, argv: [pg_isready, -U, immich]}
 
 - name: Everything runs as written
   ansible.builtin.assert:
@@ -65,6 +162,9 @@ host:
       description: Cgroup controllers which the account's manager may use.
       type: list
       elements: str
+    time:
+      description: The clock as C(epoch), seconds since 1970, and the time C(zone), null when it has no name.
+      type: dict
     account:
       description: The account.
       type: dict
@@ -216,6 +316,10 @@ units:
         last_log:
           description: The last check, with C(end), C(exit_code) and C(output).
           type: dict
+        recent_failures:
+          description: Checks that failed after one had succeeded, of the last few that Podman keeps.
+          type: list
+          elements: dict
     health_check:
       description: The check as Podman runs it.
       type: list
@@ -263,6 +367,11 @@ units:
         read_only:
           description: Whether the root file system is read-only.
           type: bool
+others:
+  description: Containers of the account that no stack made, each with C(name), C(state), C(image), C(networks) and the systemd C(unit) it belongs to.
+  returned: always
+  type: list
+  elements: dict
 networks:
   description: Network name to its description by Podman, for all networks of the account.
   returned: always
@@ -305,6 +414,58 @@ secrets:
   returned: always
   type: list
   elements: dict
+probes:
+  description:
+    - Name of each probe to its answer, with C(rc), C(stdout), C(stderr) and C(reason).
+    - Without an answer C(rc) is null and C(reason) tells why. After a timeout C(rc) is 124.
+  returned: always
+  type: dict
+logs:
+  description:
+    - Name of each log to what was found, the C(count) of matching lines, the C(last) of them, and whether the journal was C(readable);
+      C(reason) tells why not.
+  returned: always
+  type: dict
+paths:
+  description:
+    - Path to what is there. With C(exists) false nothing else is told.
+    - Otherwise C(kind), C(uid), C(gid), C(mode) and C(size) in bytes of what lies there, C(mount), the mount point it is on, C(fstype), and the C(total) and
+      C(free) bytes and C(free_percent) of that file system. On btrfs also the bytes C(unallocated), which belong to no chunk yet, and C(unallocated_percent),
+      null when the kernel does not tell. C(reason) tells what could not be read.
+  returned: always
+  type: dict
+checksums:
+  description: The comparison of files with O(checksums), null without that option.
+  returned: always
+  type: dict
+  contains:
+    rc:
+      description: Exit status of the command, null when it could not be asked.
+      type: int
+    reason:
+      description: Why the command gave no list, null when it did.
+      type: str
+    listed:
+      description: Number of files in the list.
+      type: int
+    checked:
+      description: Number of them that were looked at, fewer when a bound was reached.
+      type: int
+    bytes:
+      description: How much was read.
+      type: int
+    different:
+      description: Files with another content, the first 20.
+      type: list
+      elements: str
+    missing:
+      description: Files that are not there, the first 20.
+      type: list
+      elements: str
+    unreadable:
+      description: Files that cannot be read, each with the reason, the first 20. An input or output error is what btrfs says of damaged data.
+      type: list
+      elements: str
 findings:
   description: Units that systemd did not load, each with C(unit), C(service), C(load_state) and what Podman's generator says in C(messages).
   returned: always
@@ -318,16 +479,55 @@ notes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.patriark.homelab.plugins.module_utils._closer_look import closer_look
 from ansible_collections.patriark.homelab.plugins.module_utils._report import Report
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
-SPEC = {"user": {"type": "str"}, "stack": {"type": "str"}}
+_ARGV = {"type": "list", "elements": "str", "required": True}
+_NAME = {"type": "str", "required": True}
+SPEC = {
+    "user": {"type": "str"},
+    "stack": {"type": "str"},
+    "probes": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"name": _NAME, "container": _NAME, "argv": _ARGV, "timeout": {"type": "int", "default": 10}},
+    },
+    "logs": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": _NAME,
+            "service": _NAME,
+            "pattern": _NAME,
+            "since": {"type": "int", "default": 3600},
+            "last": {"type": "int", "default": 5},
+        },
+    },
+    "paths": {"type": "list", "elements": "path", "default": []},
+    "checksums": {
+        "type": "dict",
+        "options": {
+            "container": _NAME,
+            "argv": _ARGV,
+            "timeout": {"type": "int", "default": 60},
+            "algorithm": {"type": "str", "default": "sha1", "choices": ["sha1", "sha256"]},
+            "roots": {"type": "dict", "required": True},
+            "max_bytes": {"type": "int"},
+            "max_seconds": {"type": "int"},
+        },
+    },
+}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     try:
-        result = Report(Session(module, module.params["user"]), module.params["stack"]).gather()
+        session = Session(module, module.params["user"])
+        result = Report(session, module.params["stack"]).gather()
+        result.update(closer_look(session, module.params))
     except SessionError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -33,6 +33,16 @@ options:
       - Where Traefik's API listens, seen from inside the container.
     type: str
     default: http://127.0.0.1:8080
+  crowdsec:
+    description:
+      - Address of CrowdSec's local API, such as V(http://crowdsec:8080), to be asked from inside the container with the bouncer's key.
+      - Needs C(wget) in the image, which Traefik's own image has. When omitted, nobody is asked.
+    type: str
+  crowdsec_key_file:
+    description:
+      - File inside the container with that key.
+    type: path
+    default: /run/secrets/traefik-crowdsec-key
 seealso:
   - module: patriark.homelab.traefik_file
 author:
@@ -81,6 +91,11 @@ unusable:
       description: Why, in Traefik's words.
       type: list
       elements: str
+crowdsec:
+  description: V(answers), or why the local API is of no use. Null when it was not asked.
+  returned: always
+  type: str
+  sample: refuses the key
 """
 
 import typing as t
@@ -95,7 +110,11 @@ SPEC: dict[str, t.Any] = {
     "user": {"type": "str"},
     "container": {"type": "str", "default": "traefik"},
     "api": {"type": "str", "default": "http://127.0.0.1:8080"},
+    "crowdsec": {"type": "str"},
+    "crowdsec_key_file": {"type": "path", "default": "/run/secrets/traefik-crowdsec-key", "no_log": False},
 }
+# In the container, where the name of the local API is known; the key stays there too.
+ASK_CROWDSEC = 'exec wget -q -T 10 -O /dev/null --header "X-Api-Key: $(cat "$2")" "$1/v1/decisions?ip=192.0.2.0"'
 
 
 def unusable(found: Objects) -> list[dict[str, t.Any]]:
@@ -114,22 +133,35 @@ def names(found: Objects) -> dict[str, list[str]]:
     return kinds
 
 
-def look(session: Session, container: str, api: str) -> dict[str, t.Any]:
-    result: dict[str, t.Any] = {"running": False, "error": f"the container {container} does not run", "objects": {}, "unusable": []}
+def crowdsec_verdict(rc: int, err: str) -> str:
+    """From how wget ended; its last line tells the reason, busybox's and GNU's alike."""
+    if rc == 0:
+        return "answers"
+    reason = (err.strip().splitlines() or ["no reason"])[-1]
+    return "refuses the key" if "403" in reason or "401" in reason else f"does not answer: {reason}"
+
+
+def look(session: Session, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    container, crowdsec = params["container"], params["crowdsec"]
+    result: dict[str, t.Any] = {"running": False, "error": f"the container {container} does not run", "objects": {}, "unusable": [], "crowdsec": None}
     if not session.exists or not session.ready or not session.module.get_bin_path("podman"):
         return result
     state = (podman.inspect_containers(session, [container]).get(container) or {}).get("State") or {}
     if not state.get("Running"):
         return result
-    answer = ask_api(session, api, {container: {"pid": int(state.get("Pid") or 0)}})[container]
+    answer = ask_api(session, params["api"], {container: {"pid": int(state.get("Pid") or 0)}})[container]
     found = objects(answer["rawdata"])
-    return {"running": True, "error": answer.get("error"), "objects": names(found), "unusable": unusable(found)}
+    result.update(running=True, error=answer.get("error"), objects=names(found), unusable=unusable(found))
+    if crowdsec:
+        rc, dummy, err = session.podman("exec", container, "sh", "-c", ASK_CROWDSEC, "sh", crowdsec.rstrip("/"), params["crowdsec_key_file"])
+        result["crowdsec"] = crowdsec_verdict(rc, err)
+    return result
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **look(Session(module, module.params["user"]), module.params["container"], module.params["api"]))
+        module.exit_json(changed=False, **look(Session(module, module.params["user"]), module.params))
     except SessionError as error:
         module.fail_json(msg=str(error))
 

@@ -26,7 +26,7 @@ else:
 
 SEVERITIES = ("error", "warning")
 REQUIRED = ("area", "name", "query", "expect", "fix")
-FIELDS = (*REQUIRED, "severity")
+FIELDS = (*REQUIRED, "severity", "when")
 
 
 class RowError(Exception):
@@ -49,6 +49,8 @@ COMPARISONS: dict[str, tuple[str, t.Callable[[t.Any, t.Any], bool]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Result:
+    """looked_at is False when the row's condition was not met: then it is neither right nor wrong, and ok is True."""
+
     area: str
     name: str
     ok: bool
@@ -56,6 +58,7 @@ class Result:
     found: t.Any
     expected: str
     fix: str
+    looked_at: bool = True
 
 
 def plain(value: t.Any) -> t.Any:
@@ -93,12 +96,34 @@ def _evaluate_row(row: t.Mapping[str, t.Any], facts: t.Any) -> Result:
     severity = row.get("severity", "error")
     if severity not in SEVERITIES:
         raise RowError(f"{title}: severity {severity!r} is none of {', '.join(SEVERITIES)}")
-    try:
-        found = jmespath.search(row["query"], facts)
-    except JMESPathError as error:
-        raise RowError(f"{title}: {error}") from error
+    if "when" in row and not _search(title, row["when"], facts):
+        return Result(str(row["area"]), str(row["name"]), True, severity, None, _compare(title, None, row["expect"])[1], str(row["fix"]), False)
+    found = _search(title, row["query"], facts)
     met, expected = _compare(title, found, row["expect"])
     return Result(str(row["area"]), str(row["name"]), met, severity, found, expected, str(row["fix"]))
+
+
+def _search(title: str, query: str, facts: t.Any) -> t.Any:
+    try:
+        return jmespath.search(query, facts)
+    except JMESPathError as error:
+        raise RowError(f"{title}: {error}") from error
+
+
+def of_areas(results: t.Sequence[Result], areas: t.Sequence[str]) -> list[Result]:
+    """The results of some areas; an area that no row has is an error of the caller.
+
+    When one of them could not be looked at, the reason is what is wrong elsewhere: then that belongs to the answer.
+    """
+    known = sorted({result.area for result in results})
+    for area in areas:
+        if area not in known:
+            near = difflib.get_close_matches(area, known, 1)
+            raise RowError(f"no check is of the area {area!r}" + (f", did you mean {near[0]!r}?" if near else "") + f" Areas are: {', '.join(known)}")
+    if not areas:
+        return list(results)
+    blind = any(not result.looked_at for result in results if result.area in areas)
+    return [result for result in results if result.area in areas or (blind and not result.ok and result.severity == "error")]
 
 
 def _compare(title: str, found: t.Any, expect: t.Any) -> tuple[bool, str]:
@@ -130,8 +155,9 @@ def table(results: t.Sequence[Result], width: int = 110) -> str:
     name = max(len(result.name) for result in results)
     lines = []
     for result in results:
-        verdict = "ok" if result.ok else ("FAILED" if result.severity == "error" else "warning")
-        lines.append(f"{verdict:<8}{result.area:<{area}}  {result.name:<{name}}  {textwrap.shorten(_short(result.found), width)}")
+        verdict = "-" if not result.looked_at else "ok" if result.ok else "FAILED" if result.severity == "error" else "warning"
+        found = textwrap.shorten(_short(result.found), width) if result.looked_at else "not looked at: what it needs is not there"
+        lines.append(f"{verdict:<8}{result.area:<{area}}  {result.name:<{name}}  {found}")
         if not result.ok:
             lines.append(f"{'':8}{'':{area}}  expected: {textwrap.shorten(result.expected, width)}")
             lines += textwrap.wrap(
@@ -142,4 +168,6 @@ def table(results: t.Sequence[Result], width: int = 110) -> str:
 
 def summary(results: t.Sequence[Result]) -> str:
     errors, warnings = len(failed(results)), len(failed(results, "warning"))
-    return f"{len(results)} checks, {errors} failed, {warnings} {'warning' if warnings == 1 else 'warnings'}"
+    missed = sum(not result.looked_at for result in results)
+    text = f"{len(results)} checks, {errors} failed, {warnings} {'warning' if warnings == 1 else 'warnings'}"
+    return text + (f", {missed} not looked at" if missed else "")

@@ -39,16 +39,20 @@ def plugins() -> None:
     init_plugin_loader()
 
 
-def rendered(template: str, options: t.Mapping[str, t.Any]) -> str:
+def templated(text: str, options: t.Mapping[str, t.Any]) -> t.Any:
+    """A template, with the role's defaults and internals and some options."""
     plugins()
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     variables: dict[str, t.Any] = {}
     for file in (ROLE / "defaults/main.yml", *sorted((ROLE / "vars/main").glob("*.yml"))):
         variables.update(loader.load_from_file(str(file), trusted_as_template=True))
-    variables.update(options)
-    lookup = f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/{template}') }}}}"
-    return str(Templar(loader=loader, variables=variables).template(trust_as_template(lookup)))
+    variables.update(options, role_path=str(ROLE), ansible_search_path=[str(ROLE)])
+    return Templar(loader=loader, variables=variables).template(trust_as_template(text))
+
+
+def rendered(template: str, options: t.Mapping[str, t.Any]) -> str:
+    return str(templated(f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/{template}') }}}}", options))
 
 
 def rules(variant: str) -> str:

@@ -3,7 +3,6 @@
 """A family member outside of the house: talks to the proxy over TLS, from a network namespace of its own.
 
     visitor.py get PATH [--from ADDRESS] [--header NAME=VALUE]...     one request; prints status, headers and body
-    visitor.py flood PATH [--from ADDRESS] [--count N] [--threads N]  many requests; prints how often each status came, and the headers of a 429
     visitor.py upload NAME SIZE [--seconds N] [--cut FRACTION]        uploads random bytes, spread over so many seconds or cut off; reads them back
     visitor.py claims                                                 the page, the API, log in, WebSocket, ranges, a photo, a large video
     visitor.py probe FILE                                             ten requests a second until SIGTERM; writes what failed
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import collections
 import contextlib
 import hashlib
 import http.client
@@ -223,31 +221,6 @@ def claims() -> None:
         raise SystemExit(f"\n{len(wrong)} claims are wrong: {'; '.join(wrong)}")
 
 
-def flood(path: str, source: str, count: int, threads: int) -> dict[str, t.Any]:
-    """Over connections that stay open, as a browser's."""
-    seen: collections.Counter[int] = collections.Counter()
-    refusal: dict[str, str] = {}
-    lock = threading.Lock()
-
-    def work() -> None:
-        with contextlib.closing(Connection(source)) as connection:
-            for dummy in range(count // threads):
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                answer.read()
-                with lock:
-                    seen[answer.status] += 1
-                    if answer.status == 429:
-                        refusal.update((key.lower(), value) for key, value in answer.getheaders())
-
-    workers = [threading.Thread(target=work) for dummy in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return {"statuses": {str(status): number for status, number in seen.items()}, "refusal": refusal}
-
-
 def probe(output: str) -> None:
     """Each request on a connection of its own, in a thread of its own: one that hangs holds up no other."""
     state: dict[str, t.Any] = {"requests": 0, "failures": []}
@@ -277,16 +250,11 @@ def probe(output: str) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("get", "flood"):
-        sub = verbs.add_parser(verb)
-        sub.add_argument("path")
-        sub.add_argument("--from", dest="source", default=FIRST)
-        if verb == "get":
-            sub.add_argument("--method", default="GET")
-            sub.add_argument("--header", action="append", default=[])
-        else:
-            sub.add_argument("--count", type=int, default=1000)
-            sub.add_argument("--threads", type=int, default=8)
+    sub = verbs.add_parser("get")
+    sub.add_argument("path")
+    sub.add_argument("--from", dest="source", default=FIRST)
+    sub.add_argument("--method", default="GET")
+    sub.add_argument("--header", action="append", default=[])
     sub = verbs.add_parser("upload")
     sub.add_argument("name")
     sub.add_argument("size", type=int)
@@ -302,8 +270,6 @@ def main() -> None:
     if args.verb == "get":
         answer = request(args.path, args.method, headers=dict(header.split("=", 1) for header in args.header), source=args.source)
         json.dump({"status": answer.status, "headers": answer.headers, "body": answer.body.decode(errors="replace")[:4000]}, sys.stdout)
-    elif args.verb == "flood":
-        json.dump(flood(args.path, args.source, args.count, args.threads), sys.stdout)
     elif args.verb == "upload":
         json.dump(upload(args.name, args.size, args.seconds, args.cut), sys.stdout)
     elif args.verb == "claims":

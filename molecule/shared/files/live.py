@@ -47,8 +47,17 @@ MOUNTS = {
     "postgresql-immich": {"/var/lib/postgresql/data": f"{DATA}/postgresql-immich"},
     "redis-immich": {"/data": f"{DATA}/redis-immich"},
 }
+# Who listens where, and what may be reached from a network. From the host nothing: it has no route into rootless networks, and nothing is published.
+PORTS = {5432: "postgresql-immich", 6379: "redis-immich", 3003: "immich-ml", 2283: "immich-server", 8081: "immich-server", 8082: "immich-server"}
+REACHABLE = {
+    "systemd-reverse_proxy": {2283: "10.89.2.12", 8081: "10.89.2.12", 8082: "10.89.2.12"},
+    "systemd-monitoring": {2283: "10.89.4.22", 8081: "10.89.4.22", 8082: "10.89.4.22"},
+}
 URL = "http://10.89.2.12:2283"
 EMAIL, PASSWORD = "admin@example.org", "correct-horse"
+
+# Numbers of capabilities: CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, SETGID 6, SETUID 7.
+CAPABILITIES = {"postgresql-immich": {0, 1, 3, 6, 7}, "redis-immich": {0, 6, 7}}
 
 wrong: list[str] = []
 
@@ -124,6 +133,54 @@ def networks(inspected: dict[str, t.Any]) -> None:
         equal(f"immich-server resolves {name}", set(answer.split()[:1]), ADDRESSES[name])
 
 
+# Tries every address and port at once, from wherever it runs, and prints those that took the connection.
+TRY = """
+import concurrent.futures, json, socket, sys
+def opens(pair):
+    try:
+        socket.create_connection(pair, 2).close()
+        return True
+    except OSError:
+        return False
+pairs = [tuple(pair) for pair in json.loads(sys.argv[1])]
+with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
+    print(json.dumps([pair for pair, open in zip(pairs, pool.map(opens, pairs)) if open]))
+"""
+
+
+def connections(inspected: dict[str, t.Any]) -> None:
+    """Who reaches whom: a matrix of networks, addresses and ports, with nothing assumed about firewalls or routes."""
+    pairs = [(address, port) for addresses in ADDRESSES.values() for address in sorted(addresses) for port in PORTS]
+    question = json.dumps(pairs)
+
+    def reached(*prefix: str) -> set[tuple[str, int]]:
+        return {(address, port) for address, port in json.loads(run(*prefix, "python3", "-c", TRY, question))}
+
+    server = reached("nsenter", "-t", str(inspected["immich-server"]["State"]["Pid"]), "-n")
+    needed = {("10.89.5.3", 5432), ("10.89.5.4", 6379), ("10.89.5.2", 3003)}
+    claim("immich-server reaches database, cache and machine learning", needed <= server, needed - server)
+    image = inspected["immich-ml"]["ImageName"]
+    for network in ("systemd-reverse_proxy", "systemd-monitoring"):
+        found = json.loads(account("podman", "run", "--rm", "--network", network, "--entrypoint", "python3", image, "-c", TRY, question))
+        opened = {(address, port) for address, port in found}
+        equal(f"{network}: reaches the server and nothing behind it", opened, {(address, port) for port, address in REACHABLE[network].items()})
+    equal("the host reaches none of them", reached(), set())
+    listening = {line.split()[3].rsplit(":", 1)[-1] for line in run("ss", "-Hltn").splitlines()}
+    equal("no port of theirs is open on the host", listening & {str(port) for port in PORTS}, set())
+
+
+def hardening(inspected: dict[str, t.Any]) -> None:
+    """As the kernel has it, for the first process of each container."""
+    for name, data in inspected.items():
+        status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{data['State']['Pid']}/status").read_text().splitlines() if ":\t" in line)
+        equal(f"{name}: no new privileges", status["NoNewPrivs"], "1")
+        equal(f"{name}: a seccomp filter", status["Seccomp"], "2")
+        allowed = CAPABILITIES.get(name, set())
+        given = {number for number in range(64) if int(status["CapBnd"], 16) >> number & 1}
+        claim(f"{name}: no capability beyond those it needs", given <= allowed, given - allowed)
+        equal(f"{name}: read-only root", data["HostConfig"]["ReadonlyRootfs"], True)
+
+
 def storage() -> None:
     database = nocow(f"{DATA}/postgresql-immich")
     files = [path for path in database if os.path.isfile(path)]
@@ -185,6 +242,8 @@ def main() -> None:
     inspected = {item["Name"]: item for item in json.loads(account("podman", "inspect", *ADDRESSES))}
     services(inspected)
     networks(inspected)
+    connections(inspected)
+    hardening(inspected)
     storage()
     secrets(inspected)
     photo(sys.argv[1])

@@ -246,6 +246,7 @@ class Api(worker.Worker):
             ("GET", "/api/users/me", "user.read", self.me),
             ("GET", "/api/admin/users", "admin:adminUser.read", self.list_users),
             ("POST", "/api/admin/users", "admin:adminUser.create", self.create_user),
+            ("PUT", "/api/admin/users/{id}", "admin:adminUser.update", self.update_user),
             ("GET", "/api/api-keys", "apiKey.read", self.list_keys),
             ("POST", "/api/api-keys", "apiKey.create", self.create_key),
             ("GET", "/api/api-keys/{id}", "apiKey.read", self.get_key),
@@ -268,6 +269,7 @@ class Api(worker.Worker):
             ("GET", "/api/queues", "admin:queue.read", self.list_queues),
             ("GET", "/api/libraries", "admin:library.read", self.list_libraries),
             ("POST", "/api/libraries", "admin:library.create", self.create_library),
+            ("PUT", "/api/libraries/{id}", "admin:library.update", self.update_library),
             ("POST", "/api/libraries/{id}/scan", "admin:library.update", self.scan_library),
             ("GET", "/api/admin/database-backups", "admin:backup.list", self.list_backups),
             ("GET", "/api/admin/database-backups/{name}", "admin:backup.download", self.download_backup),
@@ -421,7 +423,7 @@ class Api(worker.Worker):
                     name,
                     hashed,
                     is_admin,
-                    "admin" if is_admin else document.get("storageLabel"),
+                    "admin" if is_admin and "isAdmin" not in document else document.get("storageLabel"),
                     bool(document.get("shouldChangePassword", True)),
                     document.get("quotaSizeInBytes"),
                 ),
@@ -491,7 +493,22 @@ class Api(worker.Worker):
         return answer([self.user_document(row) for row in rows])
 
     async def create_user(self, call: Call) -> web.Response:
-        return answer(self.user_document(await self.insert_user(await call.body(), False)), 201)
+        document = await call.body()
+        return answer(self.user_document(await self.insert_user(document, bool(document.get("isAdmin")))), 201)
+
+    async def update_user(self, call: Call) -> web.Response:
+        document = await call.body()
+        known = ("email", "name", "storageLabel", "quotaSizeInBytes", "isAdmin", "shouldChangePassword")
+        columns = {name: document[name] for name in known if name in document}
+        row = await self.database.row(
+            'UPDATE "user" SET ' + ", ".join(f'"{name}" = %s' for name in columns) + ', "updatedAt" = now() WHERE id = %s AND "deletedAt" IS NULL RETURNING *',
+            (*columns.values(), call.identity()),
+            "user",
+            "update",
+        )
+        if row is None:
+            raise Refusal(400, "User not found")
+        return answer(self.user_document(row))
 
     # API keys
 
@@ -794,19 +811,19 @@ class Api(worker.Worker):
         if not self.settings.config_file:
             with contextlib.suppress(config.InvalidConfig):
                 override = await self.database.metadata("system-config") or {}
-                self.config = config.merge(config.defaults(self.settings.machine_learning_url), override)[0]
+                self.config = config.merge(config.defaults(self.settings.machine_learning_url, self.settings.machine_learning), override)[0]
 
     async def get_config(self, call: Call) -> web.Response:
         await self.refresh_config()
         return answer(self.config)
 
     async def get_default_config(self, call: Call) -> web.Response:
-        return answer(config.defaults(self.settings.machine_learning_url))
+        return answer(config.defaults(self.settings.machine_learning_url, self.settings.machine_learning))
 
     async def put_config(self, call: Call) -> web.Response:
         if self.settings.config_file:
             raise Refusal(400, "Cannot update configuration while IMMICH_CONFIG_FILE is in use")
-        document, base = await call.body(), config.defaults(self.settings.machine_learning_url)
+        document, base = await call.body(), config.defaults(self.settings.machine_learning_url, self.settings.machine_learning)
         absent = config.missing(base, document)
         if absent:
             raise Refusal(400, [f"{name} should not be null or undefined" for name in absent])
@@ -918,6 +935,19 @@ class Api(worker.Worker):
         except (psycopg.errors.ForeignKeyViolation, psycopg.errors.InvalidTextRepresentation) as error:
             raise Refusal(400, ["ownerId must be the UUID of a user"]) from error
         return answer(self.library_document(t.cast(Json, row)), 201)
+
+    async def update_library(self, call: Call) -> web.Response:
+        document = await call.body()
+        columns = {name: document[name] for name in ("name", "importPaths", "exclusionPatterns") if name in document}
+        row = await self.database.row(
+            "UPDATE library SET " + ", ".join(f'"{name}" = %s' for name in columns) + ', "updatedAt" = now() WHERE id = %s RETURNING *',
+            (*columns.values(), call.identity()),
+            "library",
+            "update",
+        )
+        if row is None:
+            raise Refusal(400, "Library not found")
+        return answer(self.library_document(row))
 
     async def scan_library(self, call: Call) -> web.Response:
         if await self.database.row("SELECT 1 FROM library WHERE id = %s", (call.identity(),), "library", "get") is None:

@@ -131,10 +131,11 @@ class InvalidConfig(Exception):
     """A setting has a value of the wrong kind, or is missing where all are needed."""
 
 
-def defaults(machine_learning_url: str = "") -> Config:
+def defaults(machine_learning_url: str = "", machine_learning: bool = True) -> Config:
     made = copy.deepcopy(DEFAULTS)
     if machine_learning_url:
         made["machineLearning"]["urls"] = [machine_learning_url]
+    made["machineLearning"]["enabled"] = machine_learning
     return made
 
 

@@ -96,7 +96,7 @@ class Microservices(worker.Worker):
         if not self.settings.config_file:
             override = await self.database.metadata("system-config") or {}
             with contextlib.suppress(config.InvalidConfig):
-                self.config = config.merge(config.defaults(self.settings.machine_learning_url), override)[0]
+                self.config = config.merge(config.defaults(self.settings.machine_learning_url, self.settings.machine_learning), override)[0]
 
     async def asset(self, data: queues.Data) -> dict[str, t.Any] | None:
         return await self.database.row('SELECT * FROM asset WHERE id = %s AND "deletedAt" IS NULL', (data["id"],), "asset", "get_by_id")

@@ -72,6 +72,7 @@ class Settings(t.NamedTuple):
     config_file: str
     trusted_proxies: tuple[str, ...]
     machine_learning_url: str
+    machine_learning: bool
 
 
 def read_text(path: str) -> str:
@@ -249,6 +250,8 @@ def from_environment(environ: t.Mapping[str, str], exists: t.Callable[[str], boo
         config_file=environ.get("IMMICH_CONFIG_FILE", ""),
         trusted_proxies=trusted_proxies(environ),
         machine_learning_url=environ.get("IMMICH_MACHINE_LEARNING_URL") or "http://immich-machine-learning:3003",
+        # Like the original: any other word leaves it on.
+        machine_learning=environ.get("IMMICH_MACHINE_LEARNING_ENABLED") != "false",
     )
 
 

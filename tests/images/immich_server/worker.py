@@ -142,7 +142,7 @@ class Worker:
 
     async def load_config(self) -> None:
         """Settings from the file, else from the database, over the defaults."""
-        base = config.defaults(self.settings.machine_learning_url)
+        base = config.defaults(self.settings.machine_learning_url, self.settings.machine_learning)
         log = logs.Logger("ConfigRepository")
         path = self.settings.config_file
         override = read_config_file(path) if path else await self.database.metadata("system-config") or {}

@@ -253,7 +253,19 @@ def test_a_container_started_by_hand_from_another_text():
     world.live.containers["systemd-app"]["Config"]["CreateCommand"] = ["podman", "run", "--cidfile=/run/app.cid", "localhost/a:1"]
     assert world.decide() == []
     world.live.containers["systemd-app"]["Config"]["CreateCommand"].append("other")
+    world.plan.manifest = Manifest("demo")
     assert world.decide() == [("app.service", "restart", "it was started with another command than its unit has")]
+    # and again although it was restarted for that: a wrapper around podman, which is left alone from then on
+    world.plan = Plan(
+        before=dataclasses.replace(world.plan.before, applied={**world.plan.before.applied, **world.plan.manifest.applied}), manifest=Manifest("demo")
+    )
+    assert world.decide() == []
+    assert "also by systemd" in world.plan.notes[0]
+    assert world.plan.manifest.applied == {"app.container": world.stack.members["app.container"].digest}
+    # until it fits
+    del world.live.containers["systemd-app"]["Config"]["CreateCommand"][-1]
+    world.plan = Plan(before=world.plan.before, manifest=Manifest("demo"))
+    assert world.decide() == [] and world.plan.manifest.applied == {}
 
 
 def test_a_volume_that_is_missing():

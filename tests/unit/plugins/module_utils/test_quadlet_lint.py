@@ -219,6 +219,10 @@ def test_line_and_drop_in_are_named():
     assert str(found[0]) == "x.container:4: NoNewPrivileges=maybe: not a boolean; podman takes it as false (write true or false)"
 
 
+def test_a_continued_value_may_be_indented():
+    assert lint_unit(container("Exec=a \\", "  b"), (5, 0, 0)) == []
+
+
 def test_a_drop_in_counts_for_the_whole():
     text = "[Container]\nImage=localhost/a:1\nNotify=healthy\n"
     assert len(lint_unit(unit(text), TRIXIE)) == 1

@@ -188,6 +188,13 @@ def test_containers_of_an_older_podman_are_not_compared(session):
         assert [action.verb for action in plan(session, request()).actions] == verbs
 
 
+def test_units_in_place_say_nothing_about_what_runs(session):
+    deployed(session, plan(session, request()))
+    session.live["web.service"] = {"LoadState": "loaded", "ActiveState": "active", "NeedDaemonReload": "no"}
+    made = plan(session, request(state="present"))
+    assert (made.changed, made.notes) == (False, [])
+
+
 def test_a_path_that_is_not_there_is_an_error_or_a_note(session):
     wanted = request(("web.container", WEB + "[Container]\nVolume=/no/such/path:/x\n"))
     assert refused(session, wanted) == [("web.container", "/no/such/path does not exist")]

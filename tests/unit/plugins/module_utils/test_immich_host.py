@@ -1,0 +1,46 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a host decides how Immich is deployed."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.patriark.homelab.plugins.module_utils import _immich_host as host
+
+V1 = "fpu sse sse2"
+V2 = V1 + " cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"
+V3 = V2 + " abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine", "level"), [(V1, "x86_64", 1), (V2, "x86_64", 2), (V3, "x86_64", 3), (V3.replace("sse4_2", ""), "x86_64", 1), (V3, "aarch64", 0)]
+)
+def test_cpu_level(flags, machine, level):
+    assert host.cpu_level(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: sse4_2\n", machine) == level
+
+
+def test_cpu_without_flags():
+    assert host.cpu_level("", "x86_64") == 1
+
+
+def test_image_of_a_unit():
+    assert host.image_of("[Container]\nImage=ghcr.io/immich-app/immich-server:v2.5.5\n") == "ghcr.io/immich-app/immich-server:v2.5.5"
+    assert host.image_of("# Image=x\n") == ""
+
+
+@pytest.mark.parametrize(("text", "closed"), [("A=1\nIMMICH_ALLOW_SETUP=false\n", True), ("IMMICH_ALLOW_SETUP=true\n", False), ("", False)])
+def test_setup_closed(text, closed):
+    assert host.setup_closed(text) is closed
+
+
+def test_cdi():
+    assert host.cdi_kinds(["cdiVersion: 0.5.0\nkind: nvidia.com/gpu\n", '{"cdiVersion": "0.6.0", "kind": "intel.com/gpu"}', "nothing"]) == [
+        "intel.com/gpu",
+        "nvidia.com/gpu",
+    ]
+
+
+def test_extensions():
+    assert host.extensions_of("vchord 0.4.3\nvector 0.8.0\n") == {"vchord": "0.4.3", "vector": "0.8.0"}
+    assert host.extensions_of("") == {}
