@@ -16,6 +16,7 @@ import os
 import posixpath
 import re
 import sys
+import time
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
@@ -26,6 +27,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._traefik_static i
 
 STAGED = "/patriark-homelab-staged"
 RULES = (".yml", ".yaml")
+SETTLE, PAUSE = 40.0, 0.5
 
 # Asks in the network of the container with the host's Python: the image needs no tools for it, and no port need be published.
 _ASK = """
@@ -184,9 +186,25 @@ class Prometheus(Service):
     # Telling and asking
 
     def reload(self) -> None:
+        # Prometheus drops the targets of a file that has gone by itself, within seconds; told to reload before that, it keeps them until it ends.
+        deadline = time.monotonic() + SETTLE
+        while self._left_behind() and time.monotonic() < deadline:
+            time.sleep(PAUSE)
         rc, dummy, err = self.session.podman("kill", "--signal", "HUP", self.name)
         if rc != 0:
             raise SessionError(f"podman kill --signal HUP {self.name} failed: {err.strip()}")
+
+    def _left_behind(self) -> bool:
+        """Whether the live one still has targets of a file of ours that does not exist any more."""
+        with self.session.files():
+            gone = [path for path in self.files if not os.path.exists(os.path.join(self.root, path))]
+        if not gone:
+            return False
+        targets = targets_by_file(self.answers(TARGETS)[TARGETS])
+        return any(targets.get(self._seen(path)) for path in gone)
+
+    def _seen(self, path: str) -> str:
+        return posixpath.join(inside(mounts_of(self.container), self.root) or "", path)
 
     def answers(self, *paths: str) -> dict[str, str]:
         """What the live one says at some paths of its address. Raises SessionError."""
@@ -225,7 +243,7 @@ class Prometheus(Service):
     def _lacks(
         self, path: str, content: str | None, reloaded: float, rules: t.Mapping[str, int], targets: t.Mapping[str, set[str]], count: int | None
     ) -> str | None:
-        seen = posixpath.join(inside(mounts_of(self.container), self.root) or "", path)
+        seen = self._seen(path)
         if content is None:
             return f"{self.name} still has what {path} said" if seen in rules or targets.get(seen) else None
         if content.lstrip().startswith("["):

@@ -4,9 +4,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rules of the role immich_monitoring: rendered by Ansible, judged and tested by promtool, then damaged to see that the tests notice.
 
-    tests/rules/check.py                 everything
-    tests/rules/check.py SUITE...        only these suites, without damaging anything
-    tests/rules/check.py --group NAME    everything, but only the rules of this group are damaged
+    tests/rules/check.py                 all suites
+    tests/rules/check.py SUITE...        only these
+    tests/rules/check.py --damage        all suites, and then the damaged rules
+    tests/rules/check.py --group NAME    the same, but only the rules of this group are damaged
 
 promtool is taken from PROMTOOL, from .cache/prometheus (tests/setup puts it there) or from PATH.
 """
@@ -171,6 +172,7 @@ def _order(mutant: mutants.Mutant, reading: list[Suite]) -> list[Suite]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("suites", nargs="*")
+    parser.add_argument("--damage", action="store_true")
     parser.add_argument("--group")
     asked_for = parser.parse_args()
     wanted = asked_for.suites
@@ -186,7 +188,7 @@ def main() -> int:
         if failures:
             print("\n".join(failures))
             return 1
-        if wanted:
+        if wanted or not (asked_for.damage or asked_for.group):
             return 0
         made = [mutant for mutant in mutants.make(groups["default"]) if asked_for.group in (None, mutant.group)]
         harmless = [mutant for mutant in made if mutants.equivalent(mutant)]

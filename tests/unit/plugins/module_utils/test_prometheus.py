@@ -46,7 +46,7 @@ class Session:
         self.signals = self.judged = 0
         self.read = 0.0
         self.retention = "40d"
-        self.rules, self.targets = {}, {}
+        self.rules, self.targets, self.stuck = {}, {}, set()
         for name in ("rules", "targets"):
             os.makedirs(os.path.join(self.root, name))
 
@@ -55,7 +55,9 @@ class Session:
         yield
 
     def load(self):
-        self.rules, self.targets = {}, {}
+        # the real one too: targets that have not been dropped before a reload stay
+        self.stuck = {path for path in self.targets if not self.exists_outside(path)}
+        self.rules, self.targets = {}, {path: self.targets[path] for path in self.stuck}
         texts = {path: text_of(path) for name in ("rules", "targets") for path in self._paths(name)}
         if self.blind or any("BROKEN" in text for text in texts.values()):
             return
@@ -66,6 +68,9 @@ class Session:
                 self.targets[seen] = [address for group in json.loads(text) for address in group["targets"]]
             else:
                 self.rules[seen] = text.count("alert:")
+
+    def exists_outside(self, path):
+        return os.path.exists(path.replace(INSIDE, self.root))
 
     def _paths(self, name):
         return [os.path.join(self.root, name, file) for file in sorted(os.listdir(os.path.join(self.root, name))) if file.endswith((".yml", ".yaml"))]
@@ -110,6 +115,7 @@ class Session:
         if self.mute:
             return 1, "", "http://127.0.0.1:9090/metrics does not answer: refused\n"
         assert job["pid"] == 7 and job["url"] == "http://127.0.0.1:9090"
+        self.targets = {path: found for path, found in self.targets.items() if path in self.stuck or self.exists_outside(path)}
         groups = [{"name": path, "file": path, "rules": [{}] * count} for path, count in self.rules.items()]
         active = [
             {"discoveredLabels": {"__meta_filepath": path, "__address__": address}, "labels": {}} for path, found in self.targets.items() for address in found
