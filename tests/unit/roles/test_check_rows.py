@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.patriark.homelab.plugins.filter import network_lines, pairs
+from ansible_collections.patriark.homelab.plugins.filter import immich_gate, immich_settings, network_lines, pairs
 from ansible_collections.patriark.homelab.plugins.plugin_utils import _checks
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -55,7 +55,7 @@ FACTS = {"host": "{{ __host_facts }}", "networks": "{{ __networks_facts }}", "im
 def engine() -> Templar:
     templar = Templar(loader=DataLoader())
     environment = templar.environment
-    for module in (network_lines, pairs):
+    for module in (immich_gate, immich_settings, network_lines, pairs):
         for name, function in module.FilterModule().filters().items():
             environment.filters[f"patriark.homelab.{name}"] = function
     # The same few templates, some thousand times.
@@ -123,6 +123,7 @@ CONTAINER_OF = {
 }
 LIBRARY = "/mnt/btrfs-pool/subvol3-opptak/immich"
 POOL = "/mnt/btrfs-pool"
+NEXT = {"immich_server_image": "x/server:v2.6.0", "immich_ml_image": "x/ml:v2.6.0"}
 FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("we may change the host", lambda m: m.all["ansible_facts"].update(user_uid=1234, user_id="somebody")),
     ("podman", lambda m: m.host["host"].update(podman_version="4.9.3")),
@@ -143,12 +144,24 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("networks that are missing", lambda m: m.networks["networks"][0].update(live=None)),
     ("networks that differ from the plan", lambda m: m.networks["networks"][0].update(drift=[{"key": "subnet", "live": "a", "planned": "b"}])),
     (
-        "server image names a version|server and machine learning are of one version|version that answers|images with floating tags",
+        "server image names a version|version that answers|images with floating tags",
         lambda m: m.inventory.update(immich_server_image="x/server"),
     ),
     ("server and machine learning are of one version", lambda m: m.inventory.update(immich_ml_image="x/ml:v2.5.4")),
     ("database image has an extension that Immich accepts", lambda m: m.inventory.update(immich_database_image="x/cloudnative-pgvecto.rs:14-v0.4.0")),
     ("images with floating tags", lambda m: m.inventory.update(immich_redis_image="x/valkey:latest")),
+    ("database image whose contents its name does not tell", lambda m: m.inventory.update(immich_database_image="x/y:1.0.0")),
+    (
+        "PostgreSQL is one that Immich accepts",
+        lambda m: (m.inventory.update(immich_database_image="x/postgres:13-pgvector0.8.0"), m.all["__immich_host"].update(postgresql_data="13")),
+    ),
+    ("database image opens the data that is there", lambda m: m.all["__immich_host"].update(postgresql_data="16")),
+    (
+        "processor is one that machine learning is built for",
+        lambda m: (m.inventory.update(NEXT), m.answer("version", 0, '{"major":2,"minor":6,"patch":0}'), m.all["__immich_host"].update(cpu_level=1)),
+    ),
+    ("no way back to an older release", lambda m: m.all["__immich_host"].update(recorded_image="x/server:v2.6.0")),
+    ("releases in between", lambda m: m.all["__immich_host"].update(recorded_image="x/server:v1.131.0")),
     ("units that are missing", lambda m: m.units.pop(ML)),
     (
         "units that systemd or podman cannot load",
