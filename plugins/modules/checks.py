@@ -123,7 +123,7 @@ unmet:
     name: {description: Name of the row., type: str, returned: always}
     ok: {description: Always V(false)., type: bool, returned: always}
     severity: {description: Severity of the row., type: str, returned: always}
-    looked_at: {description: Always V(true). In O(report) V(false) for a row whose O(rows[].when) was not met., type: bool, returned: always}
+    looked_at: {description: "Always V(true). In O(report) V(false) for a row whose O(rows[].when) was not met.", type: bool, returned: always}
     found: {description: What the query gave., type: raw, returned: always}
     expected: {description: The expectation in words., type: str, returned: always}
     fix: {description: What to do., type: str, returned: always}
