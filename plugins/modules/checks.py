@@ -124,7 +124,7 @@ unmet:
     ok: {description: Always V(false)., type: bool, returned: always}
     severity: {description: Severity of the row., type: str, returned: always}
     looked_at:
-      description: Always V(true). In O(report) V(false) for a row whose C(when) was not met.
+      description: Always V(true). In O(report) V(false) for a row whose O(rows[].when) was not met.
       type: bool
       returned: always
     found: {description: What the query gave., type: raw, returned: always}
