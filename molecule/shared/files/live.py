@@ -56,8 +56,8 @@ REACHABLE = {
 URL = "http://10.89.2.12:2283"
 EMAIL, PASSWORD = "admin@example.org", "correct-horse"
 
-# Numbers of capabilities: CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, SETGID 6, SETUID 7.
-CAPABILITIES = {"postgresql-immich": {0, 1, 3, 6, 7}, "redis-immich": {0, 6, 7}}
+# Numbers of capabilities: CHOWN 0, DAC_OVERRIDE 1, DAC_READ_SEARCH 2, FOWNER 3, SETGID 6, SETUID 7.
+CAPABILITIES = {"postgresql-immich": {0, 1, 3, 6, 7}, "redis-immich": {0, 2, 6, 7}}
 
 wrong: list[str] = []
 
