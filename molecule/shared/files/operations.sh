@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the lines of docs/operations.md as the account, on a deployed machine, and says which one fails.
 set -uo pipefail
+cd / || exit 1 # where ssh left us may be closed to the account
 wrong=0
 
 # try TEXT COMMAND...: the command succeeds, and what it prints matches TEXT (an extended regular expression).
