@@ -38,7 +38,7 @@ options:
   directory:
     description:
       - The configuration directory, as the host sees it; C(~account/) stands for the account's home. It must be mounted into the container as a directory.
-    type: str
+    type: path
     required: true
   files:
     description:
@@ -185,7 +185,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._stack_files impo
 
 SPEC: dict[str, t.Any] = {
     "user": {"type": "str"},
-    "directory": {"type": "str", "required": True},
+    "directory": {"type": "path", "required": True},
     "files": {
         "type": "list",
         "elements": "dict",
@@ -229,7 +229,7 @@ def wanted_files(params: dict[str, t.Any]) -> dict[str, str | None]:
 def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     files = wanted_files(params)
-    root = os.path.expanduser(params["directory"])
+    root = params["directory"]
     if not os.path.isabs(root):
         raise LiveRefused([Finding(root, "is not an absolute path, nor below the home of an account that exists")])
     prometheus = Prometheus(session, params["container"], root, files, params["url"])

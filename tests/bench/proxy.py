@@ -63,7 +63,7 @@ WAYS: dict[str, tuple[str, str | None]] = {
 
 
 def connection(address: str, host: str | None) -> http.client.HTTPConnection:
-    name, _, port = address.partition(":")
+    name, dummy, port = address.partition(":")
     made = http.client.HTTPConnection(name, int(port), timeout=60)
     plain = socket.create_connection((name, int(port)), 60)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -82,7 +82,7 @@ def client(way: str, count: int, connections: int) -> dict[str, t.Any]:
             line.request("GET", PATH, headers={"Host": host or address})
             line.getresponse().read()
             begin.wait()
-            for _ in range(count // connections):
+            for dummy in range(count // connections):
                 start = time.perf_counter()
                 line.request("GET", PATH, headers={"Host": host or address, "Accept-Encoding": "gzip"})
                 answer = line.getresponse()
@@ -91,7 +91,7 @@ def client(way: str, count: int, connections: int) -> dict[str, t.Any]:
                 if answer.status != 200:
                     wrong.append(answer.status)
 
-    workers = [threading.Thread(target=work) for _ in range(connections)]
+    workers = [threading.Thread(target=work) for dummy in range(connections)]
     for worker in workers:
         worker.start()
     begin.wait()

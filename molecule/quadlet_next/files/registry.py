@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A registry on 127.0.0.1:5000 with one artifact, notes:1, that holds one file: what an .artifact unit can be pulled from."""

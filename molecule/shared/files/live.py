@@ -148,21 +148,24 @@ with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
 """
 
 
+def as_pairs(text: str) -> set[tuple[str, int]]:
+    return set(map(tuple, json.loads(text)))
+
+
 def connections(inspected: dict[str, t.Any]) -> None:
     """Who reaches whom: a matrix of networks, addresses and ports, with nothing assumed about firewalls or routes."""
     pairs = [(address, port) for addresses in ADDRESSES.values() for address in sorted(addresses) for port in PORTS]
     question = json.dumps(pairs)
 
     def reached(*prefix: str) -> set[tuple[str, int]]:
-        return {(address, port) for address, port in json.loads(run(*prefix, "python3", "-c", TRY, question))}
+        return as_pairs(run(*prefix, "python3", "-c", TRY, question))
 
     server = reached("nsenter", "-t", str(inspected["immich-server"]["State"]["Pid"]), "-n")
     needed = {("10.89.5.3", 5432), ("10.89.5.4", 6379), ("10.89.5.2", 3003)}
     claim("immich-server reaches database, cache and machine learning", needed <= server, needed - server)
     image = inspected["immich-ml"]["ImageName"]
     for network in ("systemd-reverse_proxy", "systemd-monitoring"):
-        found = json.loads(account("podman", "run", "--rm", "--network", network, "--entrypoint", "python3", image, "-c", TRY, question))
-        opened = {(address, port) for address, port in found}
+        opened = as_pairs(account("podman", "run", "--rm", "--network", network, "--entrypoint", "python3", image, "-c", TRY, question))
         equal(f"{network}: reaches the server and nothing behind it", opened, {(address, port) for port, address in REACHABLE[network].items()})
     equal("the host reaches none of them", reached(), set())
     listening = {line.split()[3].rsplit(":", 1)[-1] for line in run("ss", "-Hltn").splitlines()}
