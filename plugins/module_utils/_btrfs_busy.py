@@ -11,6 +11,7 @@ Private to the collection.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import os
 import signal
@@ -20,6 +21,9 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs_wal
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import printable
 
 Key = tuple[int, int]
+
+# What /proc answers for a process that ends while it is read; EINVAL is mountinfo's answer when the namespace is left already.
+_ENDED = frozenset({errno.ENOENT, errno.ESRCH, errno.EINVAL})
 
 
 @dataclasses.dataclass
@@ -165,14 +169,15 @@ def users(real: str, inodes: dict[Key, str]) -> Users:
                     result.found.append(f"{_process(pid)} {what} {printable(name)}")
             space = os.readlink(f"/proc/{pid}/ns/mnt")
             if space not in spaces:
-                spaces.add(space)
                 foreign = bindings(real, own, mounts(_btrfs_walk.read_mountinfo(pid)))
+                # Only now: of a process that ends meanwhile, others may live in the same namespace.
+                spaces.add(space)
                 result.found.extend(f"{_process(pid)} has it mounted on {printable(mount.point)}" for mount in foreign)
         except PermissionError:
             result.blind += 1
-        except (FileNotFoundError, ProcessLookupError):
-            # It ended meanwhile.
-            continue
+        except OSError as error:
+            if error.errno not in _ENDED:
+                raise
     result.found.extend(_kernel_users(inodes))
     return result
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -69,6 +70,26 @@ def test_bindings_of_a_container() -> None:
     assert _btrfs_busy.bindings("/mnt/pool/sub7/pg", OWN, container) == container[1:3]
     # A service with a mount namespace of its own has copies of our own mounts.
     assert _btrfs_busy.bindings("/mnt/sub7", OWN, OWN) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ESRCH, errno.EINVAL])
+def test_a_process_that_ends_meanwhile_hides_nobody_of_its_namespace(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes of one container: the first ends between two looks."""
+    line = "60 1 0:44 {} {} rw - btrfs /dev/loop0 rw\n"
+    own = line.format("/", "/mnt/pool")
+
+    def mountinfo(pid: str = "self") -> str:
+        if pid == "11":
+            raise OSError(code, os.strerror(code))
+        return own if pid == "self" else line.format("/pg", "/data")
+
+    monkeypatch.setattr(_btrfs_busy, "pids", lambda: ["11", "12"])
+    monkeypatch.setattr(_btrfs_busy, "_files_of", lambda *_: iter(()))
+    monkeypatch.setattr(_btrfs_busy, "_kernel_users", lambda *_: iter(()))
+    monkeypatch.setattr(_btrfs_busy, "_process", lambda pid: pid)
+    monkeypatch.setattr(_btrfs_busy._btrfs_walk, "read_mountinfo", mountinfo)
+    monkeypatch.setattr(os, "readlink", lambda path: "mnt:[1]" if "self" in path else "mnt:[2]")
+    assert _btrfs_busy.users("/mnt/pool/pg", {}).found == ["12 has it mounted on /data"]
 
 
 @pytest.mark.parametrize(
