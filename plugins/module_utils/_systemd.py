@@ -12,7 +12,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._session import S
 
 PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,NRestarts,InvocationID,NeedDaemonReload,SourcePath,FragmentPath,UnitFileState,Type,RemainAfterExit,Job,"
-    "RequiredBy,BoundBy,ConsistsOf,MemoryMax,MemoryCurrent,ExecMainCode,ExecMainStatus,ActiveEnterTimestamp,Triggers,LoadError"
+    "RequiredBy,BoundBy,ConsistsOf,MemoryMax,MemoryCurrent,ExecMainCode,ExecMainStatus,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,Triggers,LoadError"
 )
 
 # Podman's own events, and the container's id it prints when it starts: they say nothing about why something failed

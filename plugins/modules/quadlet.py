@@ -464,7 +464,8 @@ def result_of(made: Plan, outcome: Outcome | None) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    # no_log: units and files may hold secrets, which do not belong into the journal of the host
+    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True, no_log=True)
     made: Plan | None = None
     try:
         session = Session(module, module.params["user"])
@@ -474,7 +475,7 @@ def main() -> None:
             made = plan(session, request)
         else:
             lingered = session.ensure()
-            with session.lock(), ProgressFile() as progress:
+            with ProgressFile() as progress, session.lock(waiting=progress.say):
                 request.progress = progress.show
                 made = plan(session, request)
                 made.linger = lingered
@@ -489,13 +490,15 @@ def main() -> None:
         tail = f" Rollback: {story['message']}." if story else ""
         module.fail_json(
             msg=f"the stack {module.params['stack']} did not come up: {error}.{tail}",
-            changed=True,
+            changed=error.touched,
             failure=details["failure"],
             failed_services=details["services"],
             rollback=story,
         )
     except SessionError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"no unit was changed: {error}")
     for finding in made.warnings:
         module.warn(str(finding))
     result = result_of(made, outcome)

@@ -43,7 +43,7 @@ GOOD = [
     "PublishPort=8000-8010:8000-8010",
     "PublishPort=80",
     "PublishPort=127.0.0.1::80",
-    "PublishPort=${PORT}:80",
+    "PublishPort=${HOME}:80",
     "Network=a.network:ip=10.1.1.5,alias=x",
     "Network=host",
     "Network=pasta:--map-gw",
@@ -128,7 +128,7 @@ BAD = [
     ("IP=10.1.1.5\nNetwork=a.network\nNetwork=b.network", "single network"),
     ("Network=a.network\nNetwork=a.network", "named twice"),
     ("Network=host\nNetwork=a.network", "exclude other networks"),
-    ("Pod=a.pod\nPublishPort=80:80", "network of the pod"),
+    ("Pod=a.pod\nPublishPort=80:80", "of the pod"),
     ("[Unti]\nDescription=x", "unknown section [Unti]"),
 ]
 
@@ -283,13 +283,16 @@ def network(*lines):
     ],
 )
 def test_static_addresses(address, lines, reason):
-    found = lint_addresses({"x.container": container(f"Network=n.network:ip={address}"), "n.network": network(*lines)})
-    assert [reason in finding.reason for finding in found] == ([True] if reason else [])
+    units = {"x.container": container(f"Network=n.network:ip={address}"), "n.network": network(*lines)}
+    found = [finding for finding in lint_addresses(units, units) if finding.severity == "error"]
+    assert [(reason in finding.reason, finding.line) for finding in found] == ([(True, 3)] if reason else [])
 
 
 def test_an_address_given_twice():
     units = {name: container("Network=n.network:ip=10.1.1.5", name=name) for name in ("a.container", "b.container")}
-    assert [(finding.unit, "belongs to a.container" in finding.reason) for finding in lint_addresses(units)] == [("b.container", True)]
+    assert [(finding.unit, "belongs to a.container" in finding.reason) for finding in lint_addresses(units, units) if finding.severity == "error"] == [
+        ("b.container", True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -303,11 +306,12 @@ def test_an_address_given_twice():
 )
 def test_duplicates(one, other, count):
     units = {name: container(*(f"{key}={value}" for key, value in keys.items()), name=name) for name, keys in (("a.container", one), ("b.container", other))}
-    assert len(lint_duplicates(units)) == count
+    assert len(lint_duplicates(units, units)) == count
 
 
 def test_a_network_and_a_container_of_one_name_are_no_duplicates():
-    assert lint_duplicates({"x.container": container(), "x.network": unit("[Network]\n", "x.network")}) == []
+    units = {"x.container": container(), "x.network": unit("[Network]\n", "x.network")}
+    assert lint_duplicates(units, units) == []
 
 
 def test_references():

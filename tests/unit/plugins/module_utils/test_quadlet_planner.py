@@ -156,7 +156,6 @@ def test_what_systemd_has_loaded_is_believed_while_nobody_has_written_since(sess
     [
         ("web.container", "/usr/lib/systemd/user", "loaded", True),
         ("web.container", "{root}/systemd", "loaded", True),
-        ("web.container", "{root}/systemd", "masked", False),
         ("web.container", "/run/user/1000/systemd/generator", "loaded", False),
         ("web.service", "/usr/lib/systemd/user", "loaded", True),
         ("web.service", "{root}/systemd", "loaded", False),
@@ -170,6 +169,12 @@ def test_a_service_systemd_has_from_elsewhere(session, name, folder, state, take
         assert refused(session, wanted) == [(name, f"systemd has another web.service already: {path}")]
     else:
         assert plan(session, wanted).changed
+
+
+def test_a_service_that_is_masked(session):
+    session.live["web.service"] = {"LoadState": "masked", "ActiveState": "inactive", "FragmentPath": f"{session.root}/systemd/web.service"}
+    assert refused(session, request()) == [("web.container", "web.service is masked: somebody wants it not to start")]
+    assert plan(session, request(state="present")).changed
 
 
 def test_containers_of_an_older_podman_are_not_compared(session):
