@@ -202,6 +202,8 @@ class Decision:
             return "it is new"
         if self.live.state(service) == "failed":
             return f"it failed ({self.live.get(service, 'Result')})"
+        if service not in self.live.properties:
+            return "nothing of the account runs"
         return "it is stopped" if self.live.get(service, "LoadState") == "loaded" else "it is new"
 
     def _start_others(self) -> None:

@@ -28,6 +28,7 @@ class Manifest:
         restarted for a command that is not their unit's).
     judged: hash of the set podman's generator last accepted.
     version: of the format. What a newer one has is not known here, and would be lost if it were written.
+    damaged: whether there was a record that could not be read.
     """
 
     stack: str
@@ -38,9 +39,10 @@ class Manifest:
     applied: dict[str, str] = dataclasses.field(default_factory=dict)
     judged: str = ""
     version: int = VERSION
+    damaged: bool = False
 
     def text(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+        return json.dumps({key: value for key, value in dataclasses.asdict(self).items() if key != "damaged"}, indent=1, sort_keys=True) + "\n"
 
 
 def _folder(session: Session) -> str:
@@ -57,9 +59,9 @@ def previous_path(session: Session, stack: str) -> str:
 
 def parse(text: str, stack: str) -> Manifest:
     """A damaged manifest counts as an empty one: what it listed is adopted where it is wanted, and left alone where it is not."""
-    empty = Manifest(stack)
+    empty = Manifest(stack, damaged=True)
     try:
-        data = {**json.loads(text), "stack": stack}
+        data = {**json.loads(text), "stack": stack, "damaged": False}
         found = {key: value for key, value in data.items() if hasattr(empty, key) and isinstance(value, type(getattr(empty, key)))}
         names = [*found.get("units", []), *found.get("files", []), *(path for paths in found.get("watch", {}).values() for path in paths)]
     except (ValueError, TypeError, AttributeError):

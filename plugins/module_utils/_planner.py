@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import re
@@ -87,6 +86,9 @@ class Planner:
         if self.before and self.before.version > manifests.VERSION:
             reason = f"a newer version of this collection has recorded it (format {self.before.version}; this one knows {manifests.VERSION})"
             self.findings.append(Finding(request.stack, reason, "upgrade the collection"))
+        if self.before and self.before.damaged:
+            cure = f"what it had listed and is not wanted any more stays: look into {self.folder} and {session.systemd_dir}"
+            self.findings.append(Finding(request.stack, "the record of what belongs to the stack was damaged, and is made anew", cure, severity="warning"))
         previous = manifests.load_previous(session, request.stack) if session.exists else None
         listed = self.before or manifests.Manifest(request.stack)
         self.listed = {*listed.units, *listed.files}
@@ -251,7 +253,7 @@ class Planner:
                     self.findings.append(Finding(name, f"podman's generator made no {service} of it", "compare it with podman-systemd.unit(5)"))
             plain = {name: node.content for name, node in self.result.plain.items()}
             for finding in staging.analyze({**verdict.services, **plain}, services):
-                self.findings.append(dataclasses.replace(finding, unit=services.get(finding.unit, finding.unit)))
+                self.findings.append(lint.lint_analysis(self.stack.members[services[finding.unit]].unit, finding))
 
     def _attribute(self, verdict: generator.Verdict, current_errors: t.Callable[[], list[str]]) -> None:
         """Ours, broken by us, or broken before."""
@@ -309,6 +311,8 @@ class Planner:
         self._refuse_shadows()
         containers = [unit for unit in stack.units.values() if unit.name.kind == "container" and not unit.on_demand]
         result.containers = {container_name(unit): unit.service for unit in containers}
+        if session.exists and not session.ready:
+            result.notes.append("the account has no session yet: once it lingers, systemd starts by itself what is enabled")
         if not self.usable:
             if request.secrets and session.exists and self.installed:
                 result.notes.append("the account has no session yet: its secrets were not looked at")

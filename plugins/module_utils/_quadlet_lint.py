@@ -9,6 +9,7 @@ Private to the collection.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import re
 import typing as t
@@ -143,6 +144,18 @@ def _lint_key(name: str, entry: Entry, unit: Unit, version: Version) -> list[Fin
     if verdict:
         found.append(_at(name, entry, *verdict))
     return found
+
+
+def lint_analysis(unit: Unit, finding: Finding) -> Finding:
+    """What systemd says of a generated unit, told of the line it comes from."""
+    entry = next((entry for entry in reversed(unit.merged.entries) if entry.key == finding.key and entry.section in SYSTEMD_KEYS), None)
+    if entry is None:
+        return dataclasses.replace(finding, unit=unit.name.text)
+    places = [section for section, keys in SYSTEMD_KEYS.items() if entry.key in keys and section != entry.section]
+    close = nearest(entry.key, SYSTEMD_KEYS[entry.section])
+    unknown = finding.reason.startswith("Unknown key")
+    remedy = f"it belongs to [{places[0]}]" if places else f"did you mean {close}?" if unknown and close else finding.remedy
+    return unit.finding(entry.section, entry.key, finding.reason, remedy, finding.severity, entry)
 
 
 def _where(key: str, kind: str) -> str:

@@ -78,8 +78,9 @@ def write_node(path: str, node: Node) -> None:
             os.unlink(temporary)
             os.symlink(node.target, temporary)
         os.rename(temporary, path)
-    except OSError:
-        # a full disk
+    except OSError as error:
+        # a full disk does not say where
+        error.filename = error.filename or path
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
@@ -107,7 +108,7 @@ def tidy(root: str, owned: t.Container[str], paths: t.Iterable[str] = ()) -> Non
             _restore_moved(root, fresh, owned)
         shutil.rmtree(fresh)
     for path in [os.path.join(root, _NEW_SET), *map(_temporary, paths)]:
-        with contextlib.suppress(FileNotFoundError):
+        if os.path.lexists(path):
             os.unlink(path)
 
 

@@ -97,6 +97,7 @@ class _Run:
         self.replaced: list[secrets.SecretChange] = []
         self.waited = 0.0
         self.hanging: list[str] = []
+        self.touched: set[str] = set()
         self.begun = time.time()
 
     def execute(self) -> Outcome:
@@ -123,9 +124,17 @@ class _Run:
             manifests.save(session, plan.manifest)
         if self.previous is not None or plan.files:
             manifests.drop_previous(session, stack)
-        owned = self._owned()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Nothing half done stays, of this run or of one that was killed."""
+        session, owned = self.session, self._owned()
         with session.files(), contextlib.suppress(OSError):
-            tidy(self.folder, owned, [*manifests.records(session, stack), *(os.path.join(session.systemd_dir, name) for name in owned if is_plain(name))])
+            tidy(
+                self.folder,
+                owned,
+                [*manifests.records(session, self.request.stack), *(os.path.join(session.systemd_dir, name) for name in owned if is_plain(name))],
+            )
 
     # -- forward -----------------------------------------------------------------------------------------------------------
 
@@ -152,6 +161,7 @@ class _Run:
             stop = list(dict.fromkeys([*plan.services("restart"), *stop]))
         self._release([name for name in plan.starting if name in plan.services("restart", "stop")])
         if stop:
+            self.touched.update(stop)
             self._systemctl("stop", *stop)
             # a program that has to be killed leaves its service failed, which would outlive the unit
             session.systemctl("reset-failed", *stop)
@@ -213,6 +223,7 @@ class _Run:
 
     def _start(self, restart: t.Sequence[str], start: t.Sequence[str]) -> None:
         """Queue all of it at once; systemd orders it."""
+        self.touched.update(restart, start)
         failed = [name for name in start if name in self.plan.failed]
         if failed:
             self._systemctl("reset-failed", *failed)
@@ -320,8 +331,8 @@ class _Run:
         if request.undo:
             request.undo()
         # a run that was killed may have stopped and restarted more than this one
-        again = active if self.unfinished else [name for name in active if name in plan.services("start", "restart", "stop")]
-        again += [name for name in plan.services("restart", "stop") if name not in again and name not in extra]
+        again = active if self.unfinished else [name for name in active if name in self.touched]
+        again += [name for name in plan.services("restart", "stop") if name in self.touched and name not in again and name not in extra]
         message = "the previous units are back" if previous is not None else "there were no files to bring back"
         result: dict[str, t.Any] = {"done": True, "healthy": True, "message": message, "services": {}}
         if again:
@@ -332,4 +343,5 @@ class _Run:
             result["services"] = {name: state.reason for name, state in waiting.states.items()}
             result["message"] += "; " + ", ".join(f"{name} {state.reason}" for name, state in waiting.states.items())
         manifests.drop_previous(session, request.stack)
+        self._tidy()
         return result

@@ -130,10 +130,10 @@ import contextlib
 import os
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._reloading import Recipe, Reloading
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
@@ -173,7 +173,7 @@ def wanted(files: list[dict[str, t.Any]]) -> dict[str, Node | None]:
     return found
 
 
-def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
+def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     files = wanted(params["files"])
     with session.files():
@@ -195,7 +195,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True)
     directory = module.params["directory"]
     try:
         session = Session(module, module.params["user"])

@@ -331,9 +331,9 @@ rollback:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import parse_name
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._render import render
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 from ansible_collections.patriark.homelab.plugins.module_utils._transaction import (
@@ -464,8 +464,7 @@ def result_of(made: Plan, outcome: Outcome | None) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    # no_log: units and files may hold secrets, which do not belong into the journal of the host
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True, no_log=True)
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True)
     made: Plan | None = None
     try:
         session = Session(module, module.params["user"])

@@ -191,9 +191,9 @@ import contextlib
 import os
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, Outcome, Service, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_quietly
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik import Probe, Traefik
@@ -239,7 +239,7 @@ def wanted_node(session: Session, params: dict[str, t.Any]) -> Node | None:
     return Node(content, int(mode, 8) if mode else existing.mode if existing else 0o644)
 
 
-def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
+def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     node = wanted_node(session, params)
     folder, name = os.path.split(params["path"])
@@ -268,7 +268,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, required_if=[("state", "present", ["content"])], supports_check_mode=True)
+    module = QuietModule(argument_spec=SPEC, required_if=[("state", "present", ["content"])], supports_check_mode=True)
     try:
         session = Session(module, module.params["user"])
         with contextlib.ExitStack() as held:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _values as values
+from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lint import (
     lint_addresses,
+    lint_analysis,
     lint_drop_in,
     lint_duplicates,
     lint_install,
@@ -227,6 +229,22 @@ def test_a_drop_in_counts_for_the_whole():
     text = "[Container]\nImage=localhost/a:1\nNotify=healthy\n"
     assert len(lint_unit(unit(text), TRIXIE)) == 1
     assert lint_unit(unit(text, health="[Container]\nHealthCmd=x\n"), TRIXIE) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "reason", "line", "remedy"),
+    [
+        ("StartLimitBurst", "Unknown key 'StartLimitBurst' in section [Service], ignoring.", 5, "it belongs to [Unit]"),
+        ("Restrt", "Unknown key 'Restrt' in section [Service], ignoring.", 6, "did you mean Restart?"),
+        ("MemoryMax", "Invalid memory limit 'lots', ignoring", 7, "see systemd.directives(7)"),
+        ("ExecStart", "something about what the generator made", None, "see systemd.directives(7)"),
+        (None, "Service has no ExecStart=", None, ""),
+    ],
+)
+def test_what_systemd_says_is_told_of_the_line_it_comes_from(key, reason, line, remedy):
+    tested = container(service=["# first", "StartLimitBurst=1", "Restrt=always", "MemoryMax=lots"])
+    found = lint_analysis(tested, Finding("x.service", reason, "see systemd.directives(7)" if key else "", None, key, "x" if key else None))
+    assert (found.unit, found.line, found.key, found.remedy, found.reason) == ("x.container", line, key, remedy, reason)
 
 
 def test_a_drop_in_may_not_take_the_digest_away():
