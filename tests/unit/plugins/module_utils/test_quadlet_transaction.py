@@ -106,11 +106,12 @@ class Host:
     def run(self, args):
         if args[-1] == "-version":
             return 0, "5.4.2\n", ""
-        if args[0] == "journalctl":
-            return 0, "it says DB_PASSWORD=rosebud and that sesame-street is shut\n", ""
         folder = args[1].partition("=")[2]
         names = sorted(name for dummy, dummy2, files in os.walk(folder) for name in files if name.endswith(".container"))
         return 0, "".join(f"---{name[:-10]}.service---\n[Service]\nExecStart=/usr/bin/podman run {name}\n\n" for name in names), ""
+
+    def journal(self, unit, *options):
+        return 0, "it says DB_PASSWORD=rosebud and that sesame-street is shut\n", ""
 
     def systemctl(self, *args):
         verb, names = args[0], [name for name in args[1:] if not name.startswith("-")]
