@@ -430,6 +430,27 @@ def test_absent_removes_what_is_ours_and_says_what_stays(host):
     assert not plan(host, Request("demo", {}, state="absent")).changed
 
 
+def test_a_removal_killed_before_any_step(host):
+    deployed(host, OLD)
+    backup = shutil.copytree(host.root, f"{host.root}-backup")
+    facts = [dict(host.loaded), dict(host.running), set(host.enabled)]
+    number = 0
+    gone = Request("demo", {}, state="absent")
+    while True:
+        number += 1
+        shutil.rmtree(host.root)
+        shutil.copytree(backup, host.root)
+        host.loaded, host.running, host.enabled = (type(fact)(fact) for fact in facts)
+        host.steps, host.trouble = [], {number: Killed()}
+        with contextlib.suppress(Killed):
+            run(host, gone)
+            break
+        run(host, gone)
+        left = [name for folder in (host.unit_dir, host.systemd_dir, f"{host.state_dir}/stacks") for name in os.listdir(folder)]
+        assert (left, host.loaded, host.running, host.enabled) == ([], {}, {}, set()), f"killed before {host.steps[number - 1]}"
+    assert number > 10
+
+
 def test_a_service_that_goes_up_and_down_is_waited_for(host, monkeypatch):
     deployed(host, OLD)
     real = host.shown
