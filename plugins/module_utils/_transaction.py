@@ -22,7 +22,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _staleness
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd as systemd
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._planner import Planner
-from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import has_install, is_plain
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import Unit, has_install, is_plain, parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._redact import masked, told
 from ansible_collections.patriark.homelab.plugins.module_utils._request import Action, CompanionFile, FileChange, Plan, Request, TransactionError
 from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretRequest
@@ -86,6 +86,18 @@ def execute(session: Session, request: Request, plan: Plan) -> Outcome:
 
 def _story(error: Exception) -> dict[str, t.Any]:
     return {"failure": str(error), "services": getattr(error, "services", {}), "rollback": None}
+
+
+def _checked(tree: Tree) -> set[str]:
+    """Services of a stack's directory whose container has a health check."""
+    names = {text: name for text in tree for name in [parse_name(text)] if name}
+    found = set()
+    for text, name in names.items():
+        if name.kind == "container" and name.target is None and not name.template:
+            drop_ins = {other: tree[other].content for other, parsed in names.items() if parsed.target and parsed.target in (text, name.template_name)}
+            unit = Unit(name, tree[text].content, drop_ins)
+            found.update({unit.service} if unit.has_health_check else ())
+    return found
 
 
 class _Run:
@@ -338,7 +350,7 @@ class _Run:
         if again:
             session.systemctl("reset-failed", *again)
             self._systemctl("restart", "--no-block", *again)
-            waiting = Waiting(session, again, set(again), [name for name in plan.checked if name in again])
+            waiting = Waiting(session, again, set(again), _checked(previous.tree) if previous is not None else plan.checked)
             result["healthy"] = waiting.run(request.wait_timeout, request.progress)
             result["services"] = {name: state.reason for name, state in waiting.states.items()}
             result["message"] += "; " + ", ".join(f"{name} {state.reason}" for name, state in waiting.states.items())

@@ -22,7 +22,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _stack_fil
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DIGEST_LABEL
 from ansible_collections.patriark.homelab.plugins.module_utils._request import CompanionFile, Request
 from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretRequest
-from ansible_collections.patriark.homelab.plugins.module_utils._transaction import TransactionError, TransactionFailed, execute, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
+from ansible_collections.patriark.homelab.plugins.module_utils._transaction import TransactionError, TransactionFailed, _checked, execute, plan
 
 
 class Killed(BaseException):
@@ -165,6 +166,9 @@ class Host:
             self.step(f"podman {' '.join(args)}")
             self.secrets[args[-2]] = data
             return 0, "", ""
+        if args[0] == "ps":
+            checked = {name: "(healthy)" if "HealthCmd=" in text else "" for name, text in self.running.items()}
+            return 0, json.dumps([{"Labels": {podman.SERVICE_LABEL: name}, "Status": f"Up 1 second {health}"} for name, health in checked.items()]), ""
         assert args[:1] == ("stop",), args
         return 0, "", ""
 
@@ -404,6 +408,34 @@ def test_a_rollback_brings_everything_back_and_tells_both_stories(host):
     assert not plan(host, OLD).changed, "the next run starts clean"
     story = details["services"]["web.service"]
     assert story["journal"] == ["it says DB_PASSWORD=(hidden) and that (hidden) is shut"]
+
+
+def test_a_rollback_waits_for_the_checks_of_before(host):
+    before = Request("demo", {**OLD.units, "db.container": container("db", "HealthCmd=x\n")}, OLD.files, secrets=OLD.secrets)
+    old = deployed(host, before)
+    after = {**BAD.units, "db.container": container("db"), "gone.container": container("gone", "HealthCmd=x\n")}
+    with pytest.raises(TransactionFailed) as caught:
+        run(host, Request("demo", after, BAD.files, secrets=BAD.secrets, wait_timeout=1))
+    rollback = caught.value.details["rollback"]
+    assert rollback["healthy"], rollback
+    assert [rollback["services"][f"{name}.service"] for name in ("db", "gone", "web")] == ["healthy", "active", "active"]
+    assert state_of(host) == old
+
+
+def test_which_services_have_a_check():
+    plain, check = "[Container]\nImage=localhost/a:1\n", "[Container]\nHealthCmd=x\n"
+    tree = {
+        "a.container": plain + "HealthCmd=x\n",
+        "b.container": plain,
+        "b.container.d/x.conf": check,
+        "c.container": plain,
+        "t@.container": plain,
+        "t@.container.d/x.conf": check,
+        "t@one.container": plain,
+        "n.network": "[Network]\n",
+        "x.env": "HealthCmd=x\n",
+    }
+    assert _checked({name: Node(text) for name, text in tree.items()}) == {"a.service", "b.service", "t@one.service"}
 
 
 def test_left_as_it_is_when_asked_for(host):
