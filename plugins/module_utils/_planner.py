@@ -38,6 +38,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils._stack_files impo
 
 # Stands for a podman that is not there yet: nothing is too new for it
 NEWEST = (99, 0, 0)
+# What every quadlet of an account waits for from podman 5.3 on, as long as 90 seconds
+_NETWORK_WAIT = "podman-user-wait-network-online.service"
 _QUADLETS = tuple(f".{kind}" for kind in QUADLET_TYPES)
 _STAND_INS = {"network": "[Network]\n", "volume": "[Volume]\n", "pod": "[Pod]\n", "container": "[Container]\nImage=localhost/unknown:1\n"}
 
@@ -305,7 +307,7 @@ class Planner:
         session, request, result, stack = self.session, self.request, self.result, self.stack
         self.gone = self._gone()
         self.targets = self._targets()
-        asked = [*stack.services, *self.gone, *sorted(request.restart), *self.targets.values()]
+        asked = [*stack.services, *self.gone, *sorted(request.restart), *self.targets.values(), _NETWORK_WAIT]
         looked = self.usable and request.state == "started"
         self.live = Live(systemd.show(session, list(dict.fromkeys(asked))), looked=looked, now=time.clock_gettime(time.CLOCK_MONOTONIC))
         self._refuse_shadows()
@@ -412,6 +414,18 @@ class Planner:
                     reason = f"there is no podman secret {secret}"
                     self.findings.append(unit.finding(unit.section, "Secret", reason, "list it under secrets, or create it first", entry=lines[0]))
 
+    def _warn_of_network_wait(self) -> None:
+        """An account's quadlets wait until the system says that the network is up, and on some hosts it never does."""
+        if self.live.get(_NETWORK_WAIT, "LoadState") != "loaded" or self.live.state(_NETWORK_WAIT) == "active":
+            return
+        rc, out, dummy = self.session.run(["systemctl", "show", "--property=ActiveState", "--value", "network-online.target"])
+        if rc == 0 and out.strip() == "inactive":
+            reason = f"nothing on this host tells when the network is up: each start waits for 90 s ({_NETWORK_WAIT})"
+            cure = (
+                "systemctl enable --now systemd-networkd-wait-online.service or NetworkManager-wait-online.service, or DefaultDependencies=false in [Quadlet]"
+            )
+            self.findings.append(Finding(self.request.stack, reason, cure, severity="warning"))
+
     # -- decisions ---------------------------------------------------------------------------------------------------------
 
     def _decide(self) -> None:
@@ -427,6 +441,8 @@ class Planner:
             enabled = name in disk.plain and live.get(name, "UnitFileState") not in ("disabled", "linked", "")
             if has_install(name, result.plain[name].content) and (disk.changes(name) or not enabled):
                 result.enable.append(name)
+        if result.services("start", "restart") and not self.session.system:
+            self._warn_of_network_wait()
         units_written = any(parse_name(_below(path, self.folder, self.session.systemd_dir)) is not None for path in disk.written)
         unread = any(live.get(service, "NeedDaemonReload") == "yes" for service in [*result.loadable, *self.gone])
         unread = unread or any(live.get(service, "LoadState") == "not-found" for service in result.loadable)

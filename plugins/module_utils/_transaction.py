@@ -91,7 +91,7 @@ def _story(error: Exception) -> dict[str, t.Any]:
 def _checked(tree: Tree) -> set[str]:
     """Services of a stack's directory whose container has a health check."""
     names = {text: name for text in tree for name in [parse_name(text)] if name}
-    found = set()
+    found: set[str] = set()
     for text, name in names.items():
         if name.kind == "container" and name.target is None and not name.template:
             drop_ins = {other: tree[other].content for other, parsed in names.items() if parsed.target and parsed.target in (text, name.template_name)}

@@ -63,6 +63,8 @@ class FakeSession:
         self.ran.append(args[0] if args[0] != "env" else args[2])
         if args[-1] == "-version":
             return 0, "5.4.2\n", ""
+        if args[-1] == "network-online.target":
+            return 0, "inactive\n", ""
         # the generator: a block for each container it finds
         folders = args[1].partition("=")[2].split(":")
         names = sorted(name for folder in folders for dummy, dummy2, files in os.walk(folder) for name in files)
@@ -176,6 +178,24 @@ def test_a_service_that_is_masked(session):
     session.live["web.service"] = {"LoadState": "masked", "ActiveState": "inactive", "FragmentPath": f"{session.root}/systemd/web.service"}
     assert refused(session, request()) == [("web.container", "web.service is masked: somebody wants it not to start")]
     assert plan(session, request(state="present")).changed
+
+
+@pytest.mark.parametrize(
+    ("load", "active", "count"),
+    [("loaded", "inactive", 1), ("loaded", "failed", 1), ("loaded", "active", 0), ("masked", "inactive", 0), ("not-found", "inactive", 0)],
+)
+def test_a_host_that_never_tells_that_the_network_is_up(session, load, active, count):
+    session.live["podman-user-wait-network-online.service"] = {"LoadState": load, "ActiveState": active}
+    assert [finding.reason[:40] for finding in plan(session, request()).warnings] == ["nothing on this host tells when the netw"] * count
+    assert plan(session, request(state="present")).warnings == []
+
+
+def test_an_account_without_a_session_is_told_of(session):
+    deployed(session, plan(session, request()))
+    session.ready, session.module.check_mode = False, True
+    made = plan(session, request())
+    assert [(action.verb, action.reason) for action in made.actions] == [("start", "nothing of the account runs")]
+    assert made.notes == ["the account has no session yet: once it lingers, systemd starts by itself what is enabled"]
 
 
 def test_containers_of_an_older_podman_are_not_compared(session):

@@ -276,6 +276,7 @@ ELSEWHERE = {
     "two files of one name, of which one counts": ("a name that is taken anywhere is refused", "test_quadlet_planner.py"),
     "a unit that hides one of the system": ("a service systemd has from elsewhere is refused", "test_quadlet_planner.py"),
     "health checks stand still without a lingering account": ("the account is made to linger before anything else", "_session.py"),
+    "a wait for a network that nobody tells of": ("it is a warning, with what to enable", "test_quadlet_planner.py"),
     "units torn by two reloads at once": ("one lock for each account", "concurrency.yml"),
     "restarts one by one restart leaves several times": ("one call to systemctl for all restarts", "drift.yml"),
     "a healthy start that systemd times out (podman 5.7.1)": ("the module waits and judges by itself", "failures.yml"),
