@@ -42,7 +42,10 @@ class Directories:
         self.plans: dict[int, Plan] = {}
         for index in self.order:
             want = self.wants[index]
-            facts = self._inherited(_btrfs_directory.look(want, self.listed, existing), real)
+            try:
+                facts = self._inherited(_btrfs_directory.look(want, self.listed, existing), real)
+            except OSError as error:
+                raise _btrfs.BtrfsError(f"{want.path}: cannot be looked at: {_btrfs.reason(error)}") from error
             todo = _btrfs_directory.plan(want, facts, unsupported, existing)
             self.facts[index], self.plans[index] = facts, todo
             self.errors.extend(todo.errors)

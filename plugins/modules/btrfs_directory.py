@@ -257,8 +257,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_progress i
 
 def parse(entry: dict[str, t.Any]) -> Want:
     """One entry of the option as the rest of the code wants it."""
-    if not os.path.isabs(entry["path"]):
-        raise _btrfs.BtrfsError(f"path {entry['path']!r} is not absolute")
+    if not os.path.isabs(entry["path"]) or "\0" in entry["path"]:
+        raise _btrfs.BtrfsError(f"path {entry['path']!r} is not an absolute path")
     return Want(
         path=entry["path"],
         nocow=entry["nocow"],
@@ -306,7 +306,7 @@ def main() -> None:
             directories.apply(progress)
             results = directories.results(done=True)
     except (_btrfs.BtrfsError, OSError) as error:
-        module.fail_json(msg=str(error), directories=results)
+        module.fail_json(msg=_btrfs.reason(error), directories=results)
     finally:
         progress.close()
     module.exit_json(changed=directories.changed, directories=results, diff=directories.diff)

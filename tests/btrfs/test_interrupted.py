@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -140,6 +141,20 @@ def _btrfs_remove(base: pathlib.Path) -> None:
     subprocess.run(["rm", "-rf", str(base)], check=True)
 
 
+class Dies(Progress):
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def step(self, name: str) -> None:
+        if name == self.at:
+            raise KeyboardInterrupt
+
+
+def interrupted(path: pathlib.Path, step: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        apply(Want(str(path), nocow=True), Dies(step))
+
+
 def test_written_between_the_kill_and_the_next_run(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two names of one file were parted by the kill; what is written through either of them afterwards must survive."""
     path = pool / "pg"
@@ -147,14 +162,7 @@ def test_written_between_the_kill_and_the_next_run(pool: pathlib.Path, monkeypat
     for name in ("one", "two", "three"):
         os.link(path / "one", path / name) if name != "one" else (path / name).write_bytes(b"first")
     with bound(path, True):
-
-        class Dies(Progress):
-            def step(self, name: str) -> None:
-                if name == "link moved":
-                    raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            apply(Want(str(path), nocow=True), Dies())
+        interrupted(path, "link moved")
         parted = {name: (path / name).stat().st_ino for name in ("one", "two", "three")}
         assert len(set(parted.values())) == 2
         old = max(parted, key=lambda name: list(parted.values()).count(parted[name]))
@@ -166,18 +174,114 @@ def test_written_between_the_kill_and_the_next_run(pool: pathlib.Path, monkeypat
         assert traces(path) == []
 
 
+def test_an_error_between_two_names_of_a_file_leaves_what_brings_them_together_again(pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    for name in ("one", "two", "three"):
+        os.link(path / "one", path / name) if name != "one" else (path / name).write_bytes(b"first")
+    before = describe(path)
+
+    class Fails(Progress):
+        def step(self, name: str) -> None:
+            if name == "link moved":
+                raise OSError(errno.EIO, "Input/output error")
+
+    with bound(path, True):
+        with pytest.raises(_btrfs.BtrfsError, match="given up: Input/output error"):
+            apply(Want(str(path), nocow=True), Fails())
+        assert len({(path / name).stat().st_ino for name in ("one", "two", "three")}) == 2
+        apply(Want(str(path), nocow=True))
+        assert describe(path) == before
+        assert wrong(path, True) == []
+        assert traces(path) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "subvolume"])
+def test_without_nocow_an_interrupted_conversion_in_place_is_not_taken_up(pool: pathlib.Path, kind: str) -> None:
+    """It would not be known towards which state."""
+    path = pool / "pg"
+    subvolume(path) if kind == "subvolume" else path.mkdir()
+    grow(path, small=True)
+    before = describe(path)
+    with bound(path, True):
+        interrupted(path, "batch synced")
+    states = wrong(path, True)
+    want = Want(str(path), subvolume=True)
+    if kind == "subvolume":
+        work = Directories([want], "convert", "fail")
+        assert not work.changed
+        assert "was interrupted and left things behind" in work.warnings[0]
+        work.apply(Progress())
+    else:
+        with pytest.raises(_btrfs.BtrfsError, match="has to be finished before it can become a subvolume"):
+            apply(want)
+    assert wrong(path, True) == states
+    apply(Want(str(path), nocow=True))
+    apply(want)
+    assert path.stat().st_ino == 256
+    assert describe(path) == before
+    assert wrong(path, True) == []
+    assert traces(path) == []
+
+
+def test_after_the_exchange_the_conversion_is_finished_before_another_wish(pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    (path / "one").write_bytes(b"first")
+    interrupted(path, "exchange synced")
+    want = Want(str(path), nocow=True, subvolume=True)
+    with pytest.raises(_btrfs.BtrfsError, match="has to be finished before it can become a subvolume"):
+        apply(want)
+    apply(Want(str(path), nocow=True))
+    apply(want)
+    assert path.stat().st_ino == 256
+    assert (path / "one").read_bytes() == b"first"
+    assert traces(path) == []
+
+
+def test_an_unfinished_copy_that_nobody_wants_any_more_is_removed(pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    (path / "one").write_bytes(b"first")
+    interrupted(path, "copied")
+    (path / "empty").touch()
+    chattr("+C", path / "empty")
+    inode = (path / "one").stat().st_ino
+    want = Want(str(path), nocow=False)
+    work = Directories([want], "convert", "fail")
+    assert work.diff[0]["after"] == {"nocow_files": 0, "conversion": "the unfinished copy of an interrupted one is removed"}
+    work.apply(Progress())
+    assert (path / "one").stat().st_ino == inode
+    assert wrong(path, False) == []
+    assert sorted(os.listdir(pool)) == ["pg"]
+    assert not Directories([want], "convert", "fail").changed
+
+
+def test_what_is_mounted_in_the_old_tree_is_not_removed_with_it(pool: pathlib.Path) -> None:
+    path, other = pool / "pg", pool / "precious"
+    other.mkdir()
+    (other / "photo").write_bytes(b"only here")
+    (path / "sub").mkdir(parents=True)
+    (path / "one").write_bytes(b"first")
+    interrupted(path, "exchange synced")
+    place = pool / ".pg.patriark-convert" / "sub"
+    subprocess.run(["mount", "--bind", str(other), str(place)], check=True)
+    try:
+        with pytest.raises(_btrfs.BtrfsError, match="sub is a mount point or a subvolume; it is not removed"):
+            apply(Want(str(path), nocow=True))
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert (other / "photo").read_bytes() == b"only here"
+    apply(Want(str(path), nocow=True))
+    assert traces(path) == []
+
+
 def test_files_that_came_after_the_exchange_are_not_taken_for_converted(pool: pathlib.Path) -> None:
     path = pool / "pg"
     path.mkdir()
     (path / "one").write_bytes(b"first")
 
-    class Dies(Progress):
-        def step(self, name: str) -> None:
-            if name == "exchange synced":
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        apply(Want(str(path), nocow=True), Dies())
+    interrupted(path, "exchange synced")
     (pool / "late").write_bytes(b"moved in")
     os.rename(pool / "late", path / "late")
     with pytest.raises(_btrfs.BtrfsError, match="have come since it was begun: late"):
