@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
                     shown = time.monotonic()
                     self._display.display(f"{task_vars.get('inventory_hostname', '')}: {line(state)}")
                 asked += 1
-                if state is None or asked % _ASK == 0:
+                if state is None or gone or asked % _ASK == 0:
                     found = self._status(task_vars, job)
                     if found.get("finished"):
                         break

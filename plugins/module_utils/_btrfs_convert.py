@@ -32,7 +32,7 @@ import uuid
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_busy, _btrfs_copy, _btrfs_walk
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError
-from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_copy import MARKER, Key, Survey
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_copy import MARKER, TEMPORARY, Key, Survey
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import printable
 
 COPY = "copy"
@@ -222,6 +222,8 @@ def preflight(real: str, nocow: bool | None, subvolume: bool, skip: t.Container[
     result.method, result.reason = choose(found, free, subvolume, fixed)
     if result.left.kind == IN_PLACE:
         result.method = IN_PLACE
+    elif found.temporary:
+        result.errors.append(f"another account's conversion of it was interrupted; run once as that account. It left: {', '.join(found.temporary)}")
     result.errors.extend(obstacles(found, using, result.method, free, subvolume, fixed))
     if using.blind:
         advice = "; run as root to see every user of the directory" if os.geteuid() else ""
@@ -511,7 +513,7 @@ class _InPlace:
 
     @property
     def prefix(self) -> str:
-        return f".patriark-convert-{self.token}."
+        return f"{TEMPORARY}{self.token}."
 
     def run(self) -> None:
         self.root = os.open(self.name, _btrfs.OPEN_DIR, dir_fd=self.parent)

@@ -25,6 +25,8 @@ CHUNK = 32 << 20
 _NAMES = 20
 # The end of the name of the attribute that marks a conversion at work, see _btrfs_convert.
 MARKER = "patriark.homelab.convert"
+# The beginning of the names of copies that have not taken their place yet, of a conversion in place.
+TEMPORARY = ".patriark-convert-"
 # sync, nodump, noatime, dirsync
 _CARRIED = 0x8 | 0x40 | 0x80 | 0x10000
 _NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -55,6 +57,7 @@ class Survey:
     foreign: list[str] = dataclasses.field(default_factory=list)
     denied: list[str] = dataclasses.field(default_factory=list)
     outside_links: list[str] = dataclasses.field(default_factory=list)
+    temporary: list[str] = dataclasses.field(default_factory=list)
     # Files with data in the wrong state whose directory is immutable or append-only.
     held: list[str] = dataclasses.field(default_factory=list)
     # Nested subvolumes, mount points, entries listed on their own: a copy of the whole tree cannot carry them.
@@ -93,6 +96,8 @@ class _Survey(_btrfs_walk.Walk):
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
                     continue
+                if entry.name.startswith(TEMPORARY):
+                    self._note(self.result.temporary, name)
                 info = entry.stat(follow_symlinks=False)
                 flags = 0
                 if stat.S_ISREG(info.st_mode):

@@ -20,7 +20,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert im
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directories import Directories
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Want
 from ansible_collections.patriark.homelab.tests.btrfs.support import Image, chattr, image, subvolume
-from ansible_collections.patriark.homelab.tests.btrfs.trees import describe, grow, traces, wrong
+from ansible_collections.patriark.homelab.tests.btrfs.trees import MARKERS, describe, grow, snapshot, traces, wrong
 
 # Everything the conversion changes a file system with.
 _CALLS = [
@@ -101,18 +101,23 @@ def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, 
     monkeypatch.setattr(_btrfs_convert, "BATCH_FILES", 4)
     # Looking through all processes of the machine is most of the time, changes nothing and is tested elsewhere.
     monkeypatch.setattr(_btrfs_busy, "users", lambda real, inodes: _btrfs_busy.Users())
+    # Each tree is a snapshot of one, or stands in a snapshot.
+    origin = pool / "origin"
+    subvolume(origin)
+    tree = origin if kind == "subvolume" else origin / "pg"
+    tree.mkdir(exist_ok=True)
+    if not wanted:
+        chattr("+C", tree)
+    grow(tree, small=True)
+    before, content = describe(tree), describe(tree, halfway=True)
     killed = []
     number = 0
     while True:
         base = pool / str(number)
-        base.mkdir()
         path = base / "pg"
-        subvolume(path) if kind == "subvolume" else path.mkdir()
-        if not wanted:
-            chattr("+C", path)
-        grow(path, small=True)
-        before = describe(path)
-        content = describe(path, halfway=True)
+        if kind == "subvolume":
+            base.mkdir()
+        snapshot(origin, path if kind == "subvolume" else base)
         want = Want(str(path), nocow=wanted, subvolume=becomes)
         with bound(path, kind == "mount"):
             doing = die_before_call(number, want)
@@ -129,16 +134,12 @@ def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, 
             assert traces(path) == [], doing
             assert sorted(os.listdir(base)) == ["pg"], doing
         assert path.stat().st_ino == 256 or not becomes
-        _btrfs_remove(base)
+        subprocess.run(["rm", "-rf", str(base)], check=True)
         number += 1
     said = {doing.split()[0] for doing in killed}
     assert {"setxattr", "removexattr", "utime", "syncfs", "fsync", "unlink", "copy_file_range"} <= said
     assert ("link" if kind == "mount" else "rename_exchange") in said
     assert ("rename" in said) == (kind == "mount")
-
-
-def _btrfs_remove(base: pathlib.Path) -> None:
-    subprocess.run(["rm", "-rf", str(base)], check=True)
 
 
 class Dies(Progress):
@@ -221,6 +222,25 @@ def test_without_nocow_an_interrupted_conversion_in_place_is_not_taken_up(pool: 
     assert path.stat().st_ino == 256
     assert describe(path) == before
     assert wrong(path, True) == []
+    assert traces(path) == []
+
+
+def test_what_another_account_began_in_place_is_its_to_finish(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its marker is one that root does not trust, and names of one file may be parted."""
+    path = pool / "pg"
+    path.mkdir()
+    (path / "one").write_bytes(b"first")
+    os.link(path / "one", path / "two")
+    before = describe(path)
+    with bound(path, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(_btrfs_convert, "_marker_names", lambda: [MARKERS[1]])
+            interrupted(path, "link moved")
+        with pytest.raises(_btrfs.BtrfsError, match=r"another account's conversion of it was interrupted.* It left: \.patriark-convert-"):
+            apply(Want(str(path), nocow=True))
+        monkeypatch.setattr(_btrfs_convert, "_marker_names", lambda: [MARKERS[1]])
+        apply(Want(str(path), nocow=True))
+    assert describe(path) == before
     assert traces(path) == []
 
 
