@@ -11,6 +11,7 @@ import pathlib
 import socket
 import stat
 import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -401,6 +402,17 @@ def test_a_file_that_becomes_something_else_is_not_judged(pool: pathlib.Path, mo
         patch.setattr(os, "open", Opened(swap))
         found = _btrfs_audit.audit(fd, True, fix=True)
     assert (found.files, found.dirs) == (0, 1)
+
+
+def test_an_error_of_the_system_names_the_entry(run: Run, pool: pathlib.Path) -> None:
+    path = pool / ("n" * 256)
+    assert f"{path}: File name too long" in run({"path": str(path)}, ok=False)["msg"]
+    deep = pool / "deep"
+    deep.mkdir()
+    descend = "import os\nfor _ in range(300):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    subprocess.run([sys.executable, "-c", descend], cwd=deep, check=True)
+    few = ["prlimit", "--nofile=256:256"]
+    assert f"{deep}: Too many open files" in run({"path": str(deep), "nocow": True}, within=few, ok=False)["msg"]
 
 
 def test_not_a_directory(run: Run, pool: pathlib.Path) -> None:

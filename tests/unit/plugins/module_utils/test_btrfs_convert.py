@@ -58,6 +58,11 @@ def test_the_mount_on_top_counts() -> None:
     assert _btrfs_busy.inside("/mnt/pool/x", [*OWN, Mount("0:50", "/", "/mnt/pool")]) == ("0:50", "/x")
 
 
+def test_a_chroot_hides_the_mount_of_a_tree() -> None:
+    with pytest.raises(BtrfsError, match="no mount that holds /srv/pg is known here"):
+        _btrfs_busy.inside("/srv/pg", OWN[1:])
+
+
 def test_bindings_of_a_container() -> None:
     container = [
         Mount("0:60", "/", "/"),
