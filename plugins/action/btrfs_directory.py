@@ -73,10 +73,14 @@ class ActionModule(ActionBase):
                         break
                     gone = 0 if self._lives(pid, progress, begun) else gone + 1
                     if gone == _DEAD:
-                        return {"failed": True, "msg": _KILLED}
+                        found = {"failed": True, "msg": _KILLED}
+                        break
         finally:
             self._low_level_execute_command(f"rm -f {_quoted(progress)} {_quoted(progress + ALIVE)}")
         self._status(task_vars, job, mode="cleanup")
+        if "cmd" in found and not found.get("data") and not found.get("stderr"):
+            # These are the wrapper's words about a module that said nothing at all.
+            found = {"failed": True, "msg": _KILLED}
         return {key: value for key, value in found.items() if key not in _JOB}
 
     def _start(self, task_vars: dict[str, t.Any], progress: str) -> dict[str, t.Any]:

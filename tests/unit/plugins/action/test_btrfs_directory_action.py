@@ -29,6 +29,7 @@ class Target:
         self.shown: list[str] = []
         self.now = 0.0
         self.job = job or JOB
+        self.end = END
         self.alive = True
         self.ends = True
         monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
@@ -51,7 +52,7 @@ class Target:
         if options.get("wrap_async"):
             return dict(self.job)
         if "module_name" in options:
-            return dict(END if not self.looks and self.ends else JOB)
+            return dict(self.end if not self.looks and self.ends else JOB)
         return {"changed": True, "plain": True}
 
     def _command(self, command: str) -> dict[str, t.Any]:
@@ -102,9 +103,21 @@ def test_a_job_that_was_killed_with_all_that_watched_it_does_not_hang_the_playbo
     assert "was killed" in got["msg"]
     assert target.looks
     assert target.commands[-1].startswith("rm -f")
+    assert target.calls[-1]["module_args"]["mode"] == "cleanup"
     if looks[0]:
         token = target.calls[0]["environment"][-1][VARIABLE].rpartition("/")[2]
         assert f"grep -qs {token} /proc/4711/environ" in target.commands
+
+
+@pytest.mark.parametrize("stderr, wanted", [("", "was killed, by a restart or for lack of memory"), ("Traceback: a defect", "No start of json char found")])
+def test_a_module_that_was_killed_alone(monkeypatch: pytest.MonkeyPatch, stderr: str, wanted: str) -> None:
+    """What the wrapper of ansible-core 2.19 then writes."""
+    target = Target(monkeypatch, [progress(20)], {"existing": "convert"})
+    target.end = {"failed": 1, "cmd": "AnsiballZ_btrfs_directory.py", "data": "", "msg": "No start of json char found", "finished": 1, "stderr": stderr}
+    got = target.run()
+    assert got["failed"]
+    assert wanted in got["msg"]
+    assert target.calls[-1]["module_args"]["mode"] == "cleanup"
 
 
 def test_a_job_that_lives_is_waited_for_and_a_moment_without_a_process_is_no_death(monkeypatch: pytest.MonkeyPatch) -> None:
