@@ -18,6 +18,7 @@ import signal
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs_walk
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import printable
 
 Key = tuple[int, int]
@@ -127,6 +128,8 @@ def mounts(mountinfo: str) -> list[Mount]:
 def inside(real: str, table: t.Sequence[Mount]) -> tuple[str, str]:
     """(device, path within the file system) of a path, from the mount that covers it."""
     covering = [mount for mount in table if real == mount.point or real.startswith(mount.point.rstrip("/") + "/")]
+    if not covering:
+        raise BtrfsError(f"no mount that holds {printable(real)} is known here, as in a chroot, so nobody could tell who uses it")
     # The last of several mounts on one place is the one on top.
     best = max(enumerate(covering), key=lambda pair: (len(pair[1].point), pair[0]))[1]
     return best.device, os.path.join(best.root, real[len(best.point) :].strip("/")).rstrip("/") or "/"
