@@ -330,6 +330,9 @@ def unmet(**given: t.Any) -> dict[str, str]:
 
 def test_the_card_fits_together() -> None:
     assert unmet() == {}
+    assert unmet(traefik_read_timeout=0) == {}
+    wired = {"traefik_crowdsec": {**CROWDSEC, "plugin_version": "v1.4.5"}, "__traefik_live": {"plugins": {"crowdsec": ["immich"]}}}
+    assert unmet(**wired) == {}
 
 
 @pytest.mark.parametrize(
@@ -339,6 +342,7 @@ def test_the_card_fits_together() -> None:
         ({"traefik_http_port": 79}, "ports that the account may not listen on", "error"),
         ({"traefik_listen": "published"}, "clients keep their addresses", "warning"),
         ({"traefik_image": "docker.io/library/traefik:v3"}, "image names a version", "warning"),
+        ({"traefik_read_timeout": 60}, "read timeout that cuts uploads, in seconds", "warning"),
         ({"traefik_acme": None}, "certificates", "warning"),
         ({"traefik_acme": {"challenge": "dns-01"}}, "provider for the challenge dns-01", "error"),
         ({"traefik_trusted_proxies": ["0.0.0.0/0"]}, "networks trusted with forged addresses", "error"),
@@ -346,6 +350,7 @@ def test_the_card_fits_together() -> None:
         ({"traefik_crowdsec": {**CROWDSEC}}, "plugin of CrowdSec", "error"),
         ({"traefik_crowdsec": {**CROWDSEC, "plugin_version": "v1", "plugin_directory": "/srv"}}, "plugin of CrowdSec", "error"),
         ({"traefik_crowdsec": {**CROWDSEC, "plugin_directory": "/srv"}, "__traefik_plugin": {"stat": {"exists": False}}}, "plugin of CrowdSec", "error"),
+        ({"__traefik_live": {"plugins": {"crowdsec": ["immich"]}}}, "routers that need the bouncer, which is not wired any more", "error"),
     ],
 )
 def test_what_does_not_fit_is_told(given: dict[str, t.Any], name: str, severity: str) -> None:
