@@ -11,15 +11,19 @@ from __future__ import annotations
 import contextlib
 import datetime
 import http.client
+import http.server
 import ipaddress
 import json
+import os
 import pathlib
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import typing as t
+import urllib.request
 
 import pytest
 import yaml
@@ -78,7 +82,7 @@ def free_port() -> int:
 
 
 class Running:
-    def __init__(self, folder: pathlib.Path, made: dict[str, t.Any], files: t.Mapping[str, t.Any]) -> None:
+    def __init__(self, folder: pathlib.Path, made: dict[str, t.Any], files: t.Mapping[str, t.Any], environment: t.Mapping[str, str] | None = None) -> None:
         self.ports = {name: free_port() for name in made["entryPoints"]}
         for name, entry in made["entryPoints"].items():
             entry["address"] = f"127.0.0.1:{self.ports[name]}"
@@ -91,7 +95,8 @@ class Running:
         (folder / "traefik.yml").write_text(yaml.safe_dump(made), encoding="utf-8")
         self.out = folder / "log"
         with open(self.out, "w", encoding="utf-8") as out:
-            self.process = subprocess.Popen([TRAEFIK, f"--configFile={folder / 'traefik.yml'}"], cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+            command = [TRAEFIK, f"--configFile={folder / 'traefik.yml'}"]
+            self.process = subprocess.Popen(command, cwd=folder, env={**os.environ, **(environment or {})}, stdout=out, stderr=subprocess.STDOUT)
 
     def ask(self, entry: str, path: str, host: str = "localhost") -> tuple[int, str, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[entry], timeout=30)
@@ -119,8 +124,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(folder: pathlib.Path, made: dict[str, t.Any], files: t.Mapping[str, t.Any] | None = None) -> t.Iterator[Running]:
-    traefik = Running(folder, made, files or {})
+def running(
+    folder: pathlib.Path, made: dict[str, t.Any], files: t.Mapping[str, t.Any] | None = None, environment: t.Mapping[str, str] | None = None
+) -> t.Iterator[Running]:
+    traefik = Running(folder, made, files or {}, environment)
     try:
         wanted = {f"{name}@file" for content in (files or {}).values() for name in content.get("http", {}).get("routers", {})}
         deadline = time.monotonic() + 60
@@ -228,6 +235,93 @@ def test_certificates_of_ones_own_are_chosen_by_name_and_the_first_is_for_everyb
         assert traefik.complaints() == []
     secrets = [line for line in unit(**given) if line.startswith("Secret=")]
     assert secrets == [f"Secret=traefik-{name}-{kind},type=mount,mode=0400" for name in ("one", "two") for kind in ("certificate", "key")]
+
+
+# With an authority: pebble, and challtestsrv as its DNS, both on the loopback
+
+
+PEBBLE = ROOT / ".cache/acme/pebble"
+NAME = "photos.example.org"
+GUEST = {"http": {"routers": {"site": {"rule": f"Host(`{NAME}`)", "entryPoints": ["websecure"], "service": "ping@internal"}}}}
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """A DNS provider as lego's httpreq knows it, in front of challtestsrv."""
+
+    management = 0
+
+    def do_POST(self) -> None:
+        record = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/present":
+            body = json.dumps({"host": record["fqdn"], "value": record["value"]}).encode()
+            urllib.request.urlopen(f"http://127.0.0.1:{self.management}/set-txt", body, 30).close()
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *dummy: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def authority(folder: pathlib.Path, port: int, http_port: int, dns: int, management: int) -> t.Iterator[None]:
+    (folder / "pebble.json").write_text(
+        json.dumps(
+            {
+                "pebble": {
+                    "listenAddress": f"127.0.0.1:{port}",
+                    "managementListenAddress": f"127.0.0.1:{free_port()}",
+                    "certificate": str(folder / "authority.pem"),
+                    "privateKey": str(folder / "authority.key"),
+                    "httpPort": http_port,
+                    "tlsPort": free_port(),
+                }
+            }
+        ),
+        encoding="utf-8",
+    )
+    names = [PEBBLE.with_name("pebble-challtestsrv"), "-dns01", f"127.0.0.1:{dns}", "-management", f"127.0.0.1:{management}", "-defaultIPv6", ""]
+    names += ["-http01", "", "-https01", "", "-tlsalpn01", ""]
+    environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
+    commands: list[list[t.Any]] = [names, [PEBBLE, "-config", folder / "pebble.json", "-dnsserver", f"127.0.0.1:{dns}"]]
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands]
+    try:
+        for listening in (port, management):
+            deadline = time.monotonic() + 60
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", listening), 30):
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.skipif(not PEBBLE.exists(), reason="tests/setup fetches pebble")
+@pytest.mark.parametrize("challenge", ["http-01", "dns-01"])
+def test_a_certificate_comes_from_an_authority(challenge: str, tmp_path: pathlib.Path) -> None:
+    certificate, key = pair("localhost")
+    (tmp_path / "authority.pem").write_text(certificate, encoding="utf-8")
+    (tmp_path / "authority.key").write_text(key, encoding="utf-8")
+    port, dns, management = (free_port() for dummy in range(3))
+    made = static(traefik_acme={"challenge": challenge, "provider": "httpreq", "server": f"https://localhost:{port}/dir"})
+    environment = {"LEGO_CA_CERTIFICATES": str(tmp_path / "authority.pem")}
+    provider = http.server.HTTPServer(("127.0.0.1", 0), type("Here", (Provider,), {"management": management}))
+    threading.Thread(target=provider.serve_forever, daemon=True).start()
+    if challenge == "dns-01":
+        # challtestsrv has no zones of which somebody could ask an authoritative server
+        made["certificatesResolvers"]["acme"]["acme"]["dnsChallenge"].update(resolvers=[f"127.0.0.1:{dns}"], propagation={"disableANSChecks": True})
+        environment["HTTPREQ_ENDPOINT"] = f"http://127.0.0.1:{provider.server_port}"
+    with contextlib.closing(provider.socket), running(tmp_path, made, {}, environment) as traefik:
+        with authority(tmp_path, port, traefik.ports["web"], dns, management):
+            (tmp_path / "dynamic/site.yml").write_text(yaml.safe_dump(GUEST), encoding="utf-8")
+            deadline = time.monotonic() + 120
+            while traefik.certificate(NAME) != f"CN={NAME}":
+                assert time.monotonic() < deadline, traefik.log
+                time.sleep(0.2)
+        assert (tmp_path / "acme.json").stat().st_mode & 0o777 == 0o600
 
 
 GUARDED = {
