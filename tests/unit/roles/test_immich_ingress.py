@@ -170,7 +170,7 @@ def test_an_entry_point_that_cuts_uploads_is_told():
     [
         ({"file": "immich.yml", "reason": "there is no such file"}, ["there is no such file"]),
         ({"file": "immich.yml", "reason": "it does not show the router immich"}, ["it does not show the router immich"]),
-        ({"msg": "refused", "findings": [{"reason": "the router immich is in more than one file"}]}, ["the router immich is in more than one file"]),
+        ({"msg": "immich.yml is refused, 1 finding:\naaa.yml: has it too"}, ["immich.yml is refused, 1 finding:", "aaa.yml: has it too"]),
         ({"msg": "no API could be asked"}, ["no API could be asked"]),
     ],
 )
