@@ -135,6 +135,11 @@ confirmed_by:
   description: Who told that it is in effect, V(api) or V(probe); V(nobody) when the container does not run.
   returned: success
   type: str
+reason:
+  description: Why there was something to do, or would be. Null when there was nothing.
+  returned: success
+  type: str
+  sample: the file differs
 waited:
   description: Seconds until it was in effect. 0 when it was.
   returned: success, outside check mode
@@ -192,7 +197,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, Service, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, Plan, Service, apply, plan
 from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_quietly
@@ -229,6 +234,12 @@ def wanted_node(session: Session, params: dict[str, t.Any]) -> Node | None:
     return Node(content, int(mode, 8) if mode else existing.mode if existing else 0o644)
 
 
+def reason_of(made: Plan) -> str | None:
+    for change in made.rewritten:
+        return "there is no such file" if change.before is None else "the file is still there" if change.after is None else "the file differs"
+    return made.missing
+
+
 def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     node = wanted_node(session, params)
@@ -245,15 +256,16 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
     result: dict[str, t.Any] = {"file": params["path"], "notes": notes}
     if not seen and not os.path.isdir(folder):
         # check mode before anything is there, or absent after everything is gone
-        change = node is not None
-        return {**result, "changed": change, "routers": {}, "confirmed_by": "nobody", "waited": 0.0, "diff": []}
+        reason = None if node is None else "there is no such file"
+        return {**result, "changed": reason is not None, "reason": reason, "routers": {}, "confirmed_by": "nobody", "waited": 0.0, "diff": []}
     made = plan(session, folder, {name: node}, service)
     for finding in made.warnings:
         module.warn(str(finding))
     if made.pending:
         notes.append("an earlier run was killed before Traefik had agreed; this one finishes")
     outcome = Outcome() if module.check_mode else apply(session, made, service, params["wait_timeout"])
-    result.update(changed=made.changed, routers=traefik.routers, confirmed_by=traefik.confirms if seen else "nobody", waited=outcome.waited, diff=made.diff())
+    result.update(changed=made.changed, reason=reason_of(made), routers=traefik.routers, waited=outcome.waited, diff=made.diff())
+    result["confirmed_by"] = traefik.confirms if seen else "nobody"
     return result
 
 
