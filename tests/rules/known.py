@@ -23,6 +23,8 @@ SERIES = {
         "podman_container_restarts_total",
         "btrfs_unallocated_bytes",
         "immich_backup_last_success_timestamp_seconds",
+        "immich_database_up",
+        "immich_cache_up",
         "immich_database_checksum_failures_total",
     },
 }
