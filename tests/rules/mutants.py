@@ -21,12 +21,11 @@ EQUIVALENT = {
     r"^slo:period_error_budget_remaining:requests: max made min": "one series",
     r"(Fast|Slow)Burn: max made min": "one series",
     r"^Immich(Database|Cache)Down: max made min": "one series",
-    r"^(slo:sli_events|immich:thumbnail_failures|ImmichRouterMetricsMissing).*: (max made min|\* made /) \(":
-        "only targets that are up have a value here, and each has 1",
+    r"^(slo:sli_events|immich:thumbnail_failures|ImmichRouterMetricsMissing).*: (max made min|\* made /) \(": "targets that are up have 1, others nothing",
     r"^slo:(sli_error|period_\w+):\w+: label sloth_\w+ removed": "the series it reads have that label",
     r"^ImmichRetentionTooShort: 0 made 1 ": "no retention lies between nothing and a second",
     r"^ImmichWatchdog: 1 made": "an alert fires whatever its value is",
-    r"^Immich(Probe|Certificate)\w+: label app removed": "the matcher app=\"immich\" leaves that label on what it finds, and absent() takes it from there",
+    r"^Immich(Probe|Certificate)\w+: label app removed": 'the matcher app="immich" leaves that label on what it finds, and absent() takes it from there',
     r"^slo:sli_bad_events.*: sum made max": "one series",
 }
 
