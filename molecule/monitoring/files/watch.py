@@ -243,6 +243,10 @@ def thumbnails(photo: str) -> None:
     for dummy in range(6):
         account("podman", "unshare", "--rootless-netns", "python3", "-c", text, "http://10.89.2.12:2283", *PERSON.values(), "--damaged")
     until("six damaged pictures reach the channel", lambda: messages("ImmichThumbnailFailureHigh", "^Warning"))
+    # The field that the pipelines for log agents select by, and their pattern.
+    journal = run("journalctl", "--quiet", "--output=cat", "--all", "CONTAINER_NAME=immich-server")
+    lines = re.findall(r"Unable to run job handler [(](?:AssetGenerateThumbnails|generate-thumbnails|thumbnailGeneration/[a-z-]+)[)]", journal)
+    equal("and are in the journal where log agents look for them", len(lines), 6)
 
 
 def main() -> None:

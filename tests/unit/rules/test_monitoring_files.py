@@ -61,6 +61,24 @@ def test_every_runbook_has_its_alert():
     assert headings == names
 
 
+def test_the_table_of_alerts_is_true():
+    wanted = {
+        (rule["alert"], rule["labels"]["severity"], rule.get("for", "")) for variant in rendering.VARIANTS for rule in all_rules(variant) if "alert" in rule
+    }
+    found = set()
+    for row in re.findall(r"(?m)^\| (`Immich.*) \|$", (rendering.ROOT / "docs/monitoring.md").read_text()):
+        names, severity, waits, _says = (cell.strip() for cell in row.split("|"))
+        found |= {(name, severity, waits) for name in re.findall(r"`(\w+)`", names)}
+    assert found == wanted
+
+
+def test_every_alert_of_the_role_monitoring_has_its_chapter():
+    text = (rendering.ROOT / "roles/monitoring/templates/monitoring-rules.yml.j2").read_text()
+    names = re.findall(r"- alert: (\w+)", text)
+    assert names and re.findall(r"runbook_url: << monitoring_runbook_url >>#(\w+)", text) == [name.lower() for name in names]
+    assert set(names) == set(re.findall(r"(?m)^### (.*)$", (rendering.ROOT / "docs/alerting.md").read_text()))
+
+
 def test_no_threshold_is_beyond_reach():
     """At 90 % a burn of 14.4 would be a ratio of 1.44, which nothing reaches."""
     for variant in rendering.VARIANTS:
