@@ -69,7 +69,10 @@ def colour(value: float, steps: list[Json]) -> str:
     return COLOURS[reached[-1]]
 
 
-def ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float, unit: str = "") -> list[float]:
+    if unit == "bytes" and high > 0:
+        power = 1024 ** int(math.log(high, 1024))
+        return [tick * power for tick in ticks(low / power, high / power)]
     raw = (high - low) / 4
     base = 10 ** math.floor(math.log10(raw))
     step = next(base * factor for factor in (1, 2, 2.5, 5, 10) if base * factor >= raw)
@@ -140,7 +143,7 @@ class Picture:
         def at(value: float) -> float:
             return bottom - (value - low) / (high - low) * (bottom - top)
 
-        for tick in ticks(low, high):
+        for tick in ticks(low, high, defaults["unit"]):
             self.parts += [line(left, at(tick), right, at(tick)), text(left - 6, at(tick) + 3, written(tick, defaults["unit"]), 9, PALE, "end")]
         if "thresholdsStyle" in defaults["custom"]:
             for step in defaults["thresholds"]["steps"]:

@@ -235,6 +235,7 @@ def outage() -> None:
     account("systemctl", "--user", "start", "immich-server.service")
     until("the end reaches the channel", lambda: messages("ImmichProbeFailed", "^Resolved"))
     until("visitors are served again", lambda: visit("/api/server/ping") == "200")
+    until("and the budget of the month is overdrawn", lambda: (value('slo:period_error_budget_remaining:requests{sloth_slo="availability"}') or 0) < 0)
 
 
 def thumbnails(photo: str) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as xml
+from xml.etree import ElementTree
 
 import dashboard
 import picture
@@ -34,7 +34,7 @@ def record(**of_panel):
 
 def drawn(data):
     made = picture.Picture(data)
-    return xml.fromstring(made.dashboard(data["panels"])), made.empty
+    return ElementTree.fromstring(made.dashboard(data["panels"])), made.empty
 
 
 def words(tree):
@@ -76,7 +76,7 @@ def test_alerts_wait_and_fire():
     data = record()
     states = [("pending", MOMENTS[10:20]), ("firing", MOMENTS[20:60]), ("firing", MOMENTS[80:90])]
     data["alerts"] = [result(moments, 1, alertname="ImmichProbeFailed", alertstate=state) for state, moments in states]
-    tree = xml.fromstring(picture.Picture(data).alerts(data["alerts"]))
+    tree = ElementTree.fromstring(picture.Picture(data).alerts(data["alerts"]))
     fills = [element.get("fill") for element in tree.iter(SVG + "rect") if element.get("height") == "14.0"]
     assert fills == [picture.COLOURS["yellow"], picture.COLOURS["red"], picture.COLOURS["red"]]
     assert "ImmichProbeFailed" in words(tree)
@@ -101,6 +101,6 @@ def test_values_as_people_write_them(value, unit, decimals, shown):
 
 def test_the_committed_pictures_show_this_dashboard():
     """They are of a run, so they cannot be made anew here; but when a panel comes or goes, it is time to draw them again."""
-    tree = xml.parse(rendering.ROOT / "docs/images/dashboard.svg").getroot()
+    tree = ElementTree.parse(rendering.ROOT / "docs/images/dashboard.svg").getroot()
     said = words(tree)
     assert [panel["title"] for panel in dashboard.panels() if panel["title"] not in said] == [], "docs/testing.md tells how to draw them"
