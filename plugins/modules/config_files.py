@@ -137,16 +137,16 @@ rollback:
   type: dict
 """
 
-import contextlib
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_module import run
 from ansible_collections.patriark.homelab.plugins.module_utils._reloading import Recipe, Reloading
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
 
 SPEC: dict[str, t.Any] = {
@@ -211,25 +211,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True, required_by={"check": ("image", "seen_at")})
-    directory = module.params["directory"]
-    try:
-        session = Session(module, module.params["user"])
-        with contextlib.ExitStack() as held:
-            if not module.check_mode:
-                session.ensure()
-                held.enter_context(session.lock())
-            result = work(module, session)
-    except LiveRefused as error:
-        message = f"the configuration in {directory} is refused:\n{error}"
-        module.fail_json(msg=message, findings=[finding.as_dict() for finding in error.findings])
-    except LiveFailed as error:
-        tail = f" Rollback: {error.rollback['message']}." if error.rollback else ""
-        module.fail_json(msg=f"the configuration in {directory} is not in effect: {error}.{tail}", changed=True, rollback=error.rollback)
-    except (SessionError, OSError) as error:
-        module.fail_json(msg=str(error))
-    if not module._diff:
-        result.pop("diff")
-    module.exit_json(**result)
+    run(module, f"the configuration in {module.params['directory']} is", work)
 
 
 if __name__ == "__main__":

@@ -187,14 +187,14 @@ rollback:
       type: str
 """
 
-import contextlib
 import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, Outcome, Service, apply, plan
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, Service, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_quietly
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik import Probe, Traefik
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import templates
@@ -210,16 +210,6 @@ SPEC: dict[str, t.Any] = {
     "probe": {"type": "dict", "options": {"url": {"type": "str", "required": True}, "connect": {"type": "str"}}},
     "wait_timeout": {"type": "int", "default": 30},
 }
-
-
-class Unseen(Service):
-    """Nobody there to try the file or to be asked."""
-
-    def judge(self, staged: str) -> list[Finding]:
-        return []
-
-    def ask(self) -> str | None:
-        return None
 
 
 def wanted_node(session: Session, params: dict[str, t.Any]) -> Node | None:
@@ -269,27 +259,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, required_if=[("state", "present", ["content"])], supports_check_mode=True)
-    try:
-        session = Session(module, module.params["user"])
-        with contextlib.ExitStack() as held:
-            if not module.check_mode:
-                session.ensure()
-                held.enter_context(session.lock())
-            result = work(module, session)
-    except LiveRefused as error:
-        count = len(error.findings)
-        message = f"{module.params['path']} is refused, {count} finding{'s' if count > 1 else ''}:\n{error}"
-        module.fail_json(msg=message, findings=[finding.as_dict() for finding in error.findings])
-    except LiveFailed as error:
-        tail = f" Rollback: {error.rollback['message']}." if error.rollback else ""
-        module.fail_json(msg=f"{module.params['path']} is not in effect: {error}.{tail}", changed=True, rollback=error.rollback)
-    except (SessionError, OSError) as error:
-        module.fail_json(msg=str(error))
-    if module.check_mode:
-        result.pop("waited")
-    if not module._diff:
-        result.pop("diff")
-    module.exit_json(**result)
+    run(module, f"{module.params['path']} is", work)
 
 
 if __name__ == "__main__":
