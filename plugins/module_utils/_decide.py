@@ -21,6 +21,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils._stack import Mem
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Tree
 
 RUNNING = ("active", "reloading", "activating", "deactivating", "refreshing")
+# Seconds within which a service that systemd has restarted may be about to fail again
+CRASHING = 10.0
 # Services that make a thing and stay; a restart does not change the thing
 LASTING = ("network", "volume")
 # Services there is nothing to stop of
@@ -36,6 +38,7 @@ class Live:
     lasting: kind -> name of each network or volume that exists -> what podman says of it, None when podman was not asked.
     commands: service -> the words it would be started with now, where they can be compared with what runs.
     looked: whether podman was asked at all.
+    now: the moment of the look, in seconds of the monotonic clock.
     """
 
     properties: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
@@ -46,6 +49,7 @@ class Live:
     lasting: dict[str, dict[str, t.Any]] | None = None
     commands: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     looked: bool = False
+    now: float = 0.0
 
     def state(self, service: str) -> str:
         return self.properties.get(service, {}).get("ActiveState", "inactive")
@@ -55,6 +59,13 @@ class Live:
 
     def get(self, service: str, key: str) -> str:
         return self.properties.get(service, {}).get(key, "")
+
+    def settled(self, service: str) -> bool:
+        """Whether it is up, and not only for a moment between two restarts by systemd."""
+        if self.state(service) not in ("active", "reloading"):
+            return False
+        since = int(self.get(service, "ActiveEnterTimestampMonotonic") or 0) / 1e6
+        return self.get(service, "NRestarts") in ("", "0") or self.now - since > CRASHING
 
 
 @dataclasses.dataclass
@@ -102,6 +113,7 @@ class Decision:
         services = [*self.stack.services, *self.gone]
         plan.running = [service for service in services if live.runs(service)]
         plan.starting = [service for service in plan.running if live.state(service) not in ("active", "reloading")]
+        plan.unsettled = [service for service in plan.running if not live.settled(service)]
         plan.failed = [service for service in services if live.state(service) == "failed"]
         why = "the stack is removed" if state == "absent" else "no longer in the stack"
         self._act("stop", [(service, why) for service in self.gone if live.runs(service)])
@@ -154,6 +166,10 @@ class Decision:
                 plan.unhealthy.append(service)
         self._pods()
         self._start_others()
+        for service in plan.services("start", "restart"):
+            if live.get(service, "LoadState") == "masked":
+                cure = "unmask it (systemctl unmask, with --user for an account), or leave it out of the stack"
+                self.findings.append(Finding(self.stack.services.get(service, service), f"{service} is masked: somebody wants it not to start", cure))
 
     def _pods(self) -> None:
         """A pod ends with the last of its containers: when all that run are restarted, it has to be restarted with them."""
@@ -186,6 +202,8 @@ class Decision:
             return "it is new"
         if self.live.state(service) == "failed":
             return f"it failed ({self.live.get(service, 'Result')})"
+        if service not in self.live.properties:
+            return "nothing of the account runs"
         return "it is stopped" if self.live.get(service, "LoadState") == "loaded" else "it is new"
 
     def _start_others(self) -> None:

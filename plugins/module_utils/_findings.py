@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing as t
+
+from ansible_collections.patriark.homelab.plugins.module_utils._redact import HIDDEN, masked, named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +26,18 @@ class Finding:
     severity: str = "error"
 
     def __str__(self) -> str:
+        shown = self.as_dict()
         place = self.unit + (f":{self.line}" if self.line else "")
-        what = f"{self.key}={self.value or ''}: " if self.key else ""
-        return f"{place}: {what}{self.reason}" + (f" ({self.remedy})" if self.remedy else "")
+        what = f"{self.key}={shown['value'] or ''}: " if self.key else f"{shown['value']!r}: " if self.value else ""
+        return f"{place}: {what}{shown['reason']}" + (f" ({self.remedy})" if self.remedy else "")
 
     def as_dict(self) -> dict[str, t.Any]:
-        return dataclasses.asdict(self)
+        """All of it, without secrets: the reason may quote a part of the value."""
+        value = named(f"{self.key}={self.value}")[len(f"{self.key}=") :] if self.value is not None else None
+        reason = masked(self.reason)
+        if value != self.value:
+            reason = re.sub(r"(['\"]).*\1", HIDDEN, reason)
+        return {**dataclasses.asdict(self), "value": value, "reason": reason}
 
 
 def nearest(word: str, known: t.Iterable[str]) -> str | None:

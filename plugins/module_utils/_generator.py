@@ -41,7 +41,16 @@ def scan(session: Session) -> Roots:
     with session.files():
         for root in session.search_dirs:
             found: dict[str, Node] = {}
+            seen: set[tuple[int, int]] = set()
             for folder, folders, files in os.walk(root, followlinks=True):
+                try:
+                    state = os.stat(folder)
+                except OSError:
+                    continue
+                if (state.st_dev, state.st_ino) in seen:  # a link to a folder above
+                    folders[:] = []
+                    continue
+                seen.add((state.st_dev, state.st_ino))
                 # the generator for the system does not read what is meant for accounts
                 if session.system and os.path.relpath(folder, root).split(os.sep)[0] == "users":
                     folders[:] = []

@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, Service
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
 
@@ -27,7 +27,7 @@ class Unseen(Service):
         return None
 
 
-def run(module: AnsibleModule, subject: str, work: t.Callable[[AnsibleModule, Session], dict[str, t.Any]]) -> None:
+def run(module: QuietModule, subject: str, work: t.Callable[[QuietModule, Session], dict[str, t.Any]]) -> None:
     """Call work below the account's lock (in check mode without), and exit with its result.
 
     subject: how a message about the files begins, with its verb: "the files are". work returns diff, which is only

@@ -16,6 +16,8 @@ import typing as t
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_quietly, remove_file, write_node
 
+VERSION = 1
+
 
 @dataclasses.dataclass
 class Manifest:
@@ -25,6 +27,8 @@ class Manifest:
     applied: unit -> digest that its service was last started with (containers carry theirs as a label; here it means that they were
         restarted for a command that is not their unit's).
     judged: hash of the set podman's generator last accepted.
+    version: of the format. What a newer one has is not known here, and would be lost if it were written.
+    damaged: whether there was a record that could not be read.
     """
 
     stack: str
@@ -34,9 +38,11 @@ class Manifest:
     secrets: list[str] = dataclasses.field(default_factory=list)
     applied: dict[str, str] = dataclasses.field(default_factory=dict)
     judged: str = ""
+    version: int = VERSION
+    damaged: bool = False
 
     def text(self) -> str:
-        return json.dumps({"version": 1, **dataclasses.asdict(self)}, indent=1, sort_keys=True) + "\n"
+        return json.dumps({key: value for key, value in dataclasses.asdict(self).items() if key != "damaged"}, indent=1, sort_keys=True) + "\n"
 
 
 def _folder(session: Session) -> str:
@@ -52,13 +58,15 @@ def previous_path(session: Session, stack: str) -> str:
 
 
 def parse(text: str, stack: str) -> Manifest:
-    """A damaged manifest counts as an empty one: the stack's own directory still tells which files are ours."""
+    """A damaged manifest counts as an empty one: what it listed is adopted where it is wanted, and left alone where it is not."""
+    empty = Manifest(stack, damaged=True)
     try:
-        data = json.loads(text)
-        known = {field.name for field in dataclasses.fields(Manifest)}
-        return Manifest(**{key: value for key, value in data.items() if key in known})
+        data = {**json.loads(text), "stack": stack, "damaged": False}
+        found = {key: value for key, value in data.items() if hasattr(empty, key) and isinstance(value, type(getattr(empty, key)))}
+        names = [*found.get("units", []), *found.get("files", []), *(path for paths in found.get("watch", {}).values() for path in paths)]
     except (ValueError, TypeError, AttributeError):
-        return Manifest(stack)
+        return empty
+    return Manifest(**found) if all(isinstance(name, str) for name in names) else empty
 
 
 def load(session: Session, stack: str) -> Manifest | None:
@@ -121,6 +129,10 @@ def load_previous(session: Session, stack: str) -> Previous | None:
 def save_previous(session: Session, stack: str, previous: Previous) -> None:
     with session.files():
         write_node(previous_path(session, stack), Node(previous.text(), 0o600))
+
+
+def records(session: Session, stack: str) -> list[str]:
+    return [path(session, stack), previous_path(session, stack)]
 
 
 def drop_previous(session: Session, stack: str) -> None:

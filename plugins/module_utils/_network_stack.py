@@ -145,7 +145,7 @@ class NetworkStack:
                     continue
                 unit = Unit(name, node.content if node.target is None else "")
                 network = unit.resource if name.kind == "network" else None
-                references = tuple(target for key, value, target in unit.references())
+                references = tuple(target for dummy, target in unit.references())
                 others.append(OtherUnit(os.path.join(root, path), file_name, unit.service, network or "", references, _addresses(unit)))
                 if name.kind == "container" and unit.has_health_check:
                     self.checked.add(unit.service)

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import re
+import time
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _generator as generator
@@ -22,7 +22,15 @@ from ansible_collections.patriark.homelab.plugins.module_utils._commands import 
 from ansible_collections.patriark.homelab.plugins.module_utils._decide import LASTING, Decision, Disk, Live, propagate
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_paths import lint_paths
-from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import QUADLET_TYPES, Unit, container_name, image_reference, parse_name
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import (
+    QUADLET_TYPES,
+    Unit,
+    container_name,
+    has_install,
+    image_reference,
+    is_plain,
+    parse_name,
+)
 from ansible_collections.patriark.homelab.plugins.module_utils._request import FileChange, Plan, Request, TransactionError
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack import Stack
@@ -75,6 +83,12 @@ class Planner:
         session, request = self.session, self.request
         self.others = manifests.load_all(session) if session.exists else {}
         self.before = self.result.before = self.others.pop(request.stack, None)
+        if self.before and self.before.version > manifests.VERSION:
+            reason = f"a newer version of this collection has recorded it (format {self.before.version}; this one knows {manifests.VERSION})"
+            self.findings.append(Finding(request.stack, reason, "upgrade the collection"))
+        if self.before and self.before.damaged:
+            cure = f"what it had listed and is not wanted any more stays: look into {self.folder} and {session.systemd_dir}"
+            self.findings.append(Finding(request.stack, "the record of what belongs to the stack was damaged, and is made anew", cure, severity="warning"))
         previous = manifests.load_previous(session, request.stack) if session.exists else None
         listed = self.before or manifests.Manifest(request.stack)
         self.listed = {*listed.units, *listed.files}
@@ -130,8 +144,8 @@ class Planner:
         units = self.stack.units
         self.findings += self.stack.lint(self.version or NEWEST, not self.session.system)
         everything = {**self.foreign, **units}
-        self.findings += [finding for finding in lint.lint_duplicates(everything) if finding.unit in units]
-        self.findings += [finding for finding in lint.lint_addresses(everything) if finding.unit in units]
+        for judge in (lint.lint_duplicates, lint.lint_networks, lint.lint_addresses):
+            self.findings += judge(everything, units)
         self.missing = lint.lint_references(units, set(everything))
         targets = [target for target in self.stack.drop_ins if target not in everything and target.endswith(_QUADLETS)]
         self.missing += [Finding(target, f"there is no unit {target}", "these drop-ins are for it: deploy the stack that has it first") for target in targets]
@@ -161,17 +175,22 @@ class Planner:
         request, result, session = self.request, self.result, self.session
         wanted = {*result.tree, *result.plain}
         # without prune, what is no longer listed stays as it is, and stays ours
-        kept = set() if request.prune or request.state == "absent" else self.listed - wanted
-        self.removed = sorted(self.listed - wanted - kept)
-        names = {*self.listed, *wanted}
+        kept = set() if request.prune or request.state == "absent" else self.owned - wanted
+        self.removed = sorted(self.owned - wanted - kept)
+        names = {*self.owned, *wanted}
         with session.files():
-            tree = read_tree(self.folder, [name for name in names if not _is_plain(name)])
-            plain = read_tree(session.systemd_dir, [name for name in names if _is_plain(name)])
+            tree = read_tree(self.folder, [name for name in names if not is_plain(name)])
+            plain = read_tree(session.systemd_dir, [name for name in names if is_plain(name)])
         for name in kept:
-            place, source = (result.plain, plain) if _is_plain(name) else (result.tree, tree)
+            place, source = (result.plain, plain) if is_plain(name) else (result.tree, tree)
             if name in source:
                 place[name] = source[name]
         self._refuse_strangers(plain)
+        if os.path.islink(self.folder):
+            self.findings.append(Finding(request.stack, f"{self.folder} is a symbolic link", "the directory of a stack is exchanged as a whole: make it one"))
+        if request.state == "absent":
+            left = sorted(path for path in self.foreign_paths.values() if path.startswith(self.folder + "/"))
+            result.notes += [f"{path} stays: it is not in the record of the stack" for path in left]
         if request.state == "started" and session.exists:
             self._lint_paths()
         for base, future, present in ((self.folder, result.tree, tree), (session.systemd_dir, result.plain, plain)):
@@ -234,7 +253,7 @@ class Planner:
                     self.findings.append(Finding(name, f"podman's generator made no {service} of it", "compare it with podman-systemd.unit(5)"))
             plain = {name: node.content for name, node in self.result.plain.items()}
             for finding in staging.analyze({**verdict.services, **plain}, services):
-                self.findings.append(dataclasses.replace(finding, unit=services.get(finding.unit, finding.unit)))
+                self.findings.append(lint.lint_analysis(self.stack.members[services[finding.unit]].unit, finding))
 
     def _attribute(self, verdict: generator.Verdict, current_errors: t.Callable[[], list[str]]) -> None:
         """Ours, broken by us, or broken before."""
@@ -287,10 +306,13 @@ class Planner:
         self.gone = self._gone()
         self.targets = self._targets()
         asked = [*stack.services, *self.gone, *sorted(request.restart), *self.targets.values()]
-        self.live = Live(systemd.show(session, list(dict.fromkeys(asked))), looked=self.usable and request.state == "started")
+        looked = self.usable and request.state == "started"
+        self.live = Live(systemd.show(session, list(dict.fromkeys(asked))), looked=looked, now=time.clock_gettime(time.CLOCK_MONOTONIC))
         self._refuse_shadows()
         containers = [unit for unit in stack.units.values() if unit.name.kind == "container" and not unit.on_demand]
         result.containers = {container_name(unit): unit.service for unit in containers}
+        if session.exists and not session.ready:
+            result.notes.append("the account has no session yet: once it lingers, systemd starts by itself what is enabled")
         if not self.usable:
             if request.secrets and session.exists and self.installed:
                 result.notes.append("the account has no session yet: its secrets were not looked at")
@@ -386,9 +408,9 @@ class Planner:
                 if self.check:
                     self.result.notes.append(f"{name}: there is no podman secret {secret} yet")
                 else:
-                    self.findings.append(
-                        Finding(name, f"there is no podman secret {secret}", "list it under secrets, or create it first", key="Secret", value=secret)
-                    )
+                    lines = [entry for entry in unit.merged.all(unit.section, "Secret") if secret in entry.value]
+                    reason = f"there is no podman secret {secret}"
+                    self.findings.append(unit.finding(unit.section, "Secret", reason, "list it under secrets, or create it first", entry=lines[0]))
 
     # -- decisions ---------------------------------------------------------------------------------------------------------
 
@@ -399,14 +421,15 @@ class Planner:
         propagate(result, live, self.generated, plain, lambda names: systemd.show(self.session, names))
         result.loadable = [member.service for member in stack.members.values() if not member.unit.name.template]
         for name in sorted({*disk.plain} & {*self.removed}):
-            if _installs(name, disk.plain[name]):
+            if has_install(name, disk.plain[name].content):
                 result.disable.append(name)
         for name in sorted(result.plain):
             enabled = name in disk.plain and live.get(name, "UnitFileState") not in ("disabled", "linked", "")
-            if _installs(name, result.plain[name]) and (disk.changes(name) or not enabled):
+            if has_install(name, result.plain[name].content) and (disk.changes(name) or not enabled):
                 result.enable.append(name)
         units_written = any(parse_name(_below(path, self.folder, self.session.systemd_dir)) is not None for path in disk.written)
-        unread = any(live.get(service, "NeedDaemonReload") == "yes" or live.get(service, "LoadState") == "not-found" for service in result.loadable)
+        unread = any(live.get(service, "NeedDaemonReload") == "yes" for service in [*result.loadable, *self.gone])
+        unread = unread or any(live.get(service, "LoadState") == "not-found" for service in result.loadable)
         result.reload = units_written or unread or self.unread
 
 
@@ -427,17 +450,6 @@ def _shown(node: Node | None) -> str | None:
 
 def _digest(node: Node) -> str:
     return staleness.file_hash(node.content.encode("utf-8", "surrogateescape"))
-
-
-def _is_plain(name: str) -> bool:
-    parsed = parse_name(name)
-    return parsed is not None and parsed.plain
-
-
-def _installs(name: str, node: Node) -> bool:
-    """Whether a plain unit has to be enabled by systemctl to be started at boot."""
-    parsed = parse_name(name)
-    return parsed is not None and parsed.target is None and not parsed.template and "[Install]" in node.content
 
 
 def _says(line: str, name: str) -> bool:

@@ -8,6 +8,8 @@ Private to the collection.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import ipaddress
 import re
 import typing as t
@@ -18,9 +20,11 @@ from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_bugs imp
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_keys import TYPES, Key
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lower import can_lower
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import QUADLET_TYPES, Unit, parse_name
-from ansible_collections.patriark.homelab.plugins.module_utils._unit_file import Entry, UnitFile, split_words
+from ansible_collections.patriark.homelab.plugins.module_utils._unit_file import Entry, UnitFile, split_words, unquoted
 
 Version = tuple[int, int, int]
+Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Subnet = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 SYSTEMD_KEYS = {
     "Unit": ("Description", "After", "Before", "Requires", "Wants", "BindsTo", "PartOf", "Conflicts", "StartLimitIntervalSec", "StartLimitBurst"),
@@ -28,6 +32,14 @@ SYSTEMD_KEYS = {
     "Install": ("WantedBy", "RequiredBy", "Alias", "UpheldBy"),
 }
 PLAIN_SECTIONS = {"service": "Service", "socket": "Socket", "timer": "Timer", "path": "Path", "target": "Target"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
+# Variables which systemd itself gives every service of an account, or quadlet every container
+_KNOWN_VARIABLES = frozenset(
+    "HOME USER LOGNAME SHELL PATH LANG XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS INVOCATION_ID MANAGERPID SYSTEMD_EXEC_PID MAINPID NOTIFY_SOCKET"
+    " JOURNAL_STREAM PODMAN_SYSTEMD_UNIT RUNTIME_DIRECTORY STATE_DIRECTORY CACHE_DIRECTORY LOGS_DIRECTORY CONFIGURATION_DIRECTORY CREDENTIALS_DIRECTORY".split()
+)
+# ${X} anywhere in a word, $X when it is all of it
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|^\$(\w+)$")
 DEFAULT_START = 90.0
 DEFAULT_INTERVAL = 30.0
 DEFAULT_RETRIES = 3
@@ -65,15 +77,24 @@ def lint_drop_in(name: str, text: str, version: Version) -> list[Finding]:
 
 
 def _lint_text(name: str, text: UnitFile, unit: Unit, version: Version, main: bool) -> list[Finding]:
-    found = [Finding(name, problem.reason, problem.remedy, problem.line) for problem in text.problems]
     lines = text.text.split("\n")
-    foreign = next((number for number, written in enumerate(lines, 1) if written.endswith("\r")), None)
-    if foreign:
-        found.append(Finding(name, "a carriage return at the end of the line", "end lines as Unix does", foreign))
-    indented = next((entry.line for entry in text.entries if lines[entry.line - 1][:1].isspace()), None)
-    if indented and version < (5, 4, 0):
-        found.append(Finding(name, "a blank at the start of the line, which podman takes from 5.4 on", "remove it", indented))
     plain = unit.name.plain
+    found = [
+        Finding(name, problem.reason, problem.remedy, problem.line, value=lines[problem.line - 1].strip())
+        for problem in text.problems
+        if not (plain and problem.quadlet)
+    ]
+    for number, written in enumerate(lines, 1):
+        if written.endswith("\r"):
+            found.append(Finding(name, "a carriage return at the end of the line", "end lines as Unix does", number))
+            break
+        if _CONTROL.search(written):
+            found.append(Finding(name, "a control character, which systemd takes for the end of the line or refuses", "remove it", number))
+        if not plain and version < (5, 4, 0) and written.lstrip().startswith(";"):
+            found.append(Finding(name, "a comment with a semicolon, which podman takes from 5.4 on", "write #", number))
+    indented = next((entry.line for entry in text.entries if lines[entry.line - 1][:1].isspace()), None)
+    if indented and not plain and version < (5, 4, 0):
+        found.append(Finding(name, "a blank at the start of the line, which podman takes from 5.4 on", "remove it", indented))
     own = PLAIN_SECTIONS[unit.name.kind] if plain else unit.section
     known = [own, "Unit", "Install"] + ([] if plain and own == "Service" else ["Service"] if not plain else []) + ([] if plain else ["Quadlet"])
     for section, line in text.sections.items():
@@ -87,6 +108,10 @@ def _lint_text(name: str, text: UnitFile, unit: Unit, version: Version, main: bo
             found.append(_at(name, entry, "not a key", "a key is letters and digits"))
         elif not plain and entry.section in (own, "Quadlet"):
             found += _lint_key(name, entry, unit, version)
+            later = text.last(entry.section, entry.key)
+            single = entry.key in TYPES[unit.name.kind].keys and not TYPES[unit.name.kind].keys[entry.key].repeatable
+            if single and entry.value and later and later.line > entry.line:
+                found.append(_at(name, entry, f"only the last of these lines counts, which is line {later.line}", "remove this one", "warning"))
         if entry.section in ("Unit", "Service", "Install", own):
             verdict = values.specifiers(entry.value)
             if verdict and not (entry.section == "Unit" and entry.key.startswith(("Condition", "Assert"))):
@@ -112,11 +137,25 @@ def _lint_key(name: str, entry: Entry, unit: Unit, version: Version) -> list[Fin
     if key.deprecated:
         found.append(_at(name, entry, f"{entry.key} is deprecated", "use UserNS, UIDMap and GIDMap" if "Remap" in entry.key else "use Tmpfs", "warning"))
     if not entry.value:
+        if entry.key == "LogDriver":
+            found.append(_at(name, entry, "podman takes the option that follows for the driver", "leave LogDriver out"))
         return found
     verdict = _verdict(entry, key, version)
     if verdict:
         found.append(_at(name, entry, *verdict))
     return found
+
+
+def lint_analysis(unit: Unit, finding: Finding) -> Finding:
+    """What systemd says of a generated unit, told of the line it comes from."""
+    entry = next((entry for entry in reversed(unit.merged.entries) if entry.key == finding.key and entry.section in SYSTEMD_KEYS), None)
+    if entry is None:
+        return dataclasses.replace(finding, unit=unit.name.text)
+    places = [section for section, keys in SYSTEMD_KEYS.items() if entry.key in keys and section != entry.section]
+    close = nearest(entry.key, SYSTEMD_KEYS[entry.section])
+    unknown = finding.reason.startswith("Unknown key")
+    remedy = f"it belongs to [{places[0]}]" if places else f"did you mean {close}?" if unknown and close else finding.remedy
+    return unit.finding(entry.section, entry.key, finding.reason, remedy, finding.severity, entry)
 
 
 def _where(key: str, kind: str) -> str:
@@ -144,10 +183,15 @@ def _verdict(entry: Entry, key: Key, version: Version) -> values.Verdict:
             return problems[0].reason, problems[0].remedy
     if key.lookup == "all_keyval":
         return _key_values(entry.key, words, version)
+    quotes = _quotes(value, key, version)
+    if quotes and entry.key not in ("HealthCmd", "HealthStartupCmd"):
+        return quotes
+    if key.lookup in ("last", "last_bool") and entry.key not in ("HealthCmd", "HealthStartupCmd"):
+        value = unquoted(value)
     if "%" in value or "$" in value:
         # a value known only when the unit starts: nothing to judge here (specifiers are looked at elsewhere)
         return _health(entry, version)
-    if entry.key in _WORD_KEYS:
+    if entry.key in _WORD_KEYS and entry.section != "Build":
         return _WORD_KEYS[entry.key](words)
     if entry.key in _TEXT_KEYS:
         return _TEXT_KEYS[entry.key](value)
@@ -157,13 +201,28 @@ def _verdict(entry: Entry, key: Key, version: Version) -> values.Verdict:
         return _network(value)
     if entry.key == "EnvironmentFile" and value.startswith("-"):
         return "podman knows no optional environment files: this is the file named with the dash", "remove the dash"
-    return _typed(value, key) or _health(entry, version) or _ends(value, key)
+    return _typed(value, key) or _health(entry, version)
 
 
-def _ends(value: str, key: Key) -> values.Verdict:
-    if key.lookup == "last" and (value.startswith('"') != value.endswith('"')):
-        return "podman cuts double quotes at the ends of this value, matched or not", "do not quote the value"
-    return None
+def _quotes(value: str, key: Key, version: Version) -> values.Verdict:
+    """Quotes around a value that is not split into words."""
+    first, last, cure = value[0], value[-1], "do not quote the value"
+    if key.lookup == "all" and first in "\"'":
+        return "podman takes these quotes for a part of the value", cure
+    if key.lookup not in ("last", "last_bool"):
+        return None
+    if first == last == "'" and len(value) > 1:
+        return "podman takes these quotes for a part of the value", cure
+    if '"' not in (first, last):
+        return None
+    if version < (5, 0, 0):
+        return f"podman {values.dotted(version)} takes these quotes for a part of the value", cure
+    # one pair around all of it is what every podman since understands
+    if first == last and len(value) > 1 and '"' not in value[1:-1]:
+        return None
+    if version >= (5, 8, 2) and first != '"':
+        return None
+    return "podman cuts double quotes at the ends of this value, matched or not", cure
 
 
 def _typed(value: str, key: Key) -> values.Verdict:
@@ -236,10 +295,7 @@ class _Report:
         self.found: list[Finding] = []
 
     def add(self, section: str, key: str, reason: str, remedy: str, severity: str = "error") -> None:
-        entry = self.unit.merged.last(section, key)
-        # a line number is only right while the text is the main file's own
-        line = entry.line if entry and not self.unit.drop_ins else None
-        self.found.append(Finding(self.unit.name.text, reason, remedy, line, key, entry.value if entry else None, severity))
+        self.found.append(self.unit.finding(section, key, reason, remedy, severity))
 
 
 def _lint_whole(unit: Unit, version: Version) -> list[Finding]:
@@ -255,13 +311,32 @@ def _lint_whole(unit: Unit, version: Version) -> list[Finding]:
         _container(unit, version, report)
     if unit.name.kind in ("container", "pod"):
         _network_keys(unit, report)
-    if any(entry.section == own and entry.key == "Label" and not entry.value for drop_in in unit.drop_ins.values() for entry in drop_in.entries):
-        report.add(own, "Label", "an empty Label= in a drop-in takes away the digest by which staleness is seen", "name the labels to replace instead")
+    for entry in merged.entries:
+        if (entry.section, entry.key, entry.value) == (own, "Label", "") and unit.place(entry)[0] != unit.name.text:
+            reason = "an empty Label= in a drop-in takes away the digest by which staleness is seen"
+            report.found.append(unit.finding(own, "Label", reason, "name the labels to replace instead", entry=entry))
+    if not (merged.all("Service", "EnvironmentFile") or merged.all("Service", "PassEnvironment")):
+        _variables(unit, report)
     if unit.name.template and not merged.last("Install", "DefaultInstance") and merged.words("Install", "WantedBy"):
         report.add(
             "Install", "WantedBy", "the template itself cannot be started", "put [Install] in a drop-in of the instance, or add DefaultInstance", "warning"
         )
     return report.found
+
+
+def _variables(unit: Unit, report: _Report) -> None:
+    """systemd puts in what it knows of ${X}, and nothing for what only the container knows."""
+    known = _KNOWN_VARIABLES | {word.partition("=")[0] for word in unit.merged.words("Service", "Environment")}
+    for entry in unit.merged.entries:
+        key = TYPES[unit.name.kind].keys.get(entry.key)
+        if entry.section != unit.section or key is None:
+            continue
+        words = split_words(entry.value)[0] if key.lookup in ("all_args", "last_args", "all_keyval", "all_strv") else [entry.value]
+        names = [name for word in words for match in _VARIABLE.finditer(word) for name in match.groups() if name and name not in known]
+        if names:
+            reason = f"systemd puts nothing in for {names[0]}, unless the environment of its manager has it"
+            remedy = f"write $${{{names[0]}}} for a variable of the container, or set it by Environment= in [Service]"
+            report.found.append(unit.finding(unit.section, entry.key, reason, remedy, "warning", entry))
 
 
 def _container(unit: Unit, version: Version, report: _Report) -> None:
@@ -273,9 +348,9 @@ def _container(unit: Unit, version: Version, report: _Report) -> None:
     if unit.get("Group") and not unit.get("User"):
         report.add(own, "Group", "Group needs User", "add User=")
     if unit.get("Pod"):
-        for key in ("PublishPort", "Network", "IP", "IP6", "NetworkAlias", "AddHost", "HostName", "DNS"):
+        for key in ("PublishPort", "Network", "IP", "IP6", "NetworkAlias", "AddHost", "HostName", "DNS", "UserNS"):
             if unit.merged.all(own, key):
-                report.add(own, key, "a member of a pod uses the network of the pod", "move it to the .pod unit")
+                report.add(own, key, "a member of a pod uses the network and the namespaces of the pod", "move it to the .pod unit")
     for key in dict.fromkeys(entry.key for entry in unit.merged.entries if entry.section == own and entry.key.startswith("Health")):
         startup = key.startswith("HealthStartup")
         covered = unit.get("HealthStartupCmd") if startup else unit.has_health_check
@@ -318,54 +393,48 @@ def _healthy(unit: Unit, version: Version, report: _Report) -> None:
         return
     if interval_text == "disable":
         report.add(own, f"Health{startup}Interval", "the check never runs, so the unit never gets healthy", "give an interval, or use Notify=true")
-    elif limit < period or limit < (interval or 0):
-        needed = int(period + (interval or 0) * int(unit.get("HealthRetries") or DEFAULT_RETRIES))
-        report.add(
-            "Service",
-            "TimeoutStartSec",
-            f"systemd gives up after {limit:.0f} s, before the start period ({period:.0f} s) or the first interval ({interval or 0:.0f} s) is over",
-            f"set TimeoutStartSec={needed} or more",
-        )
+        return
+    interval = interval or 0.0
+    retries = unit.get("HealthRetries")
+    needed = period + interval * (int(retries) if retries.isdigit() else DEFAULT_RETRIES)
+    reason, remedy = f"systemd gives up after {limit:.0f} s", f"set TimeoutStartSec={needed:.0f} or more"
+    if limit < period or limit < interval:
+        reason += f", before the start period ({period:.0f} s) or the first interval ({interval:.0f} s) is over"
+        report.add("Service", "TimeoutStartSec", reason, remedy)
+    elif limit < needed:
+        report.add("Service", "TimeoutStartSec", f"{reason}; the check may take {needed:.0f} s to tell", remedy, "warning")
 
 
-def lint_addresses(units: t.Mapping[str, Unit]) -> list[Finding]:
-    """Static addresses: inside the subnet of their network, not reserved, and not given twice."""
+def lint_addresses(units: t.Mapping[str, Unit], ours: t.Container[str]) -> list[Finding]:
+    """Static addresses: inside the subnet of their network, not reserved, not given twice, and not given away by podman before."""
     found = []
     holders: dict[tuple[str, str], str] = {}
     for name, unit in units.items():
         if unit.name.kind not in ("container", "pod") or unit.name.template:
             continue
-        for network, options in unit.networks:
-            for text in [*options.get("ip", []), *options.get("ip6", [])]:
-                try:
-                    wanted = ipaddress.ip_address(text)
-                except ValueError:
-                    continue
-                other = holders.setdefault((network, str(wanted)), name)
-                if other != name:
-                    found.append(
-                        Finding(
-                            name, f"{wanted} on {network} belongs to {other} already", "give each container an address of its own", key="Network", value=text
-                        )
-                    )
-                if network in units:
-                    found += _inside(name, wanted, network, units[network])
+        for entry, network, text in unit.addresses:
+            try:
+                wanted = ipaddress.ip_address(text)
+            except ValueError:
+                continue
+            other = holders.setdefault((network, str(wanted)), name)
+            if name not in ours:
+                continue
+            if other != name:
+                reason = f"{wanted} on {network} belongs to {other} already"
+                found.append(unit.finding(unit.section, entry.key, reason, "give each container an address of its own", entry=entry))
+            verdict = _inside(wanted, network, units[network]) if network in units else None
+            if verdict:
+                found.append(unit.finding(unit.section, entry.key, *verdict, entry=entry))
     return found
 
 
-def _inside(name: str, wanted: t.Any, network: str, unit: Unit) -> list[Finding]:
-    subnets = []
-    for entry in unit.merged.all("Network", "Subnet"):
-        try:
-            subnets.append(ipaddress.ip_network(entry.value, strict=False))
-        except ValueError:
-            return []
-    same = [subnet for subnet in subnets if subnet.version == wanted.version]
+def _inside(wanted: Address, network: str, unit: Unit) -> tuple[str, str, str] | None:
+    """What is wrong with an address on a network: reason, remedy, severity."""
+    same = [subnet for dummy, subnet in _subnets(unit) if subnet.version == wanted.version]
     inside = [subnet for subnet in same if wanted in subnet]
     if same and not inside:
-        return [
-            Finding(name, f"{wanted} is outside {network} ({', '.join(map(str, same))})", "choose an address of that subnet", key="Network", value=str(wanted))
-        ]
+        return f"{wanted} is outside {network} ({', '.join(map(str, same))})", "choose an address of that subnet", "error"
     gateways = {entry.value for entry in unit.merged.all("Network", "Gateway")}
     for subnet in inside:
         reserved = {str(subnet.network_address): "the network's own address"}
@@ -375,27 +444,76 @@ def _inside(name: str, wanted: t.Any, network: str, unit: Unit) -> list[Finding]
             reserved[str(subnet.network_address + 1)] = "the gateway"
         reserved.update(dict.fromkeys(gateways, "the gateway"))
         if str(wanted) in reserved:
-            return [Finding(name, f"{wanted} is {reserved[str(wanted)]} of {network}", "choose another address", key="Network", value=str(wanted))]
-    return []
+            return f"{wanted} is {reserved[str(wanted)]} of {network}", "choose another address", "error"
+    ranges = [found for found in _ranges(unit) if found[1].version == wanted.version]
+    if inside and (not ranges or any(int(first) <= int(wanted) <= int(last) for dummy, first, last in ranges)):
+        reason = f"podman gives {wanted} to whichever container of {network} comes first without an address of its own"
+        return reason, f"set IPRange= of {network} to a part of the subnet without it", "warning"
+    return None
 
 
-def lint_duplicates(units: t.Mapping[str, Unit]) -> list[Finding]:
+def _subnets(unit: Unit) -> list[tuple[Entry, Subnet]]:
+    found: list[tuple[Entry, Subnet]] = []
+    for entry in unit.merged.all("Network", "Subnet"):
+        with contextlib.suppress(ValueError):
+            found.append((entry, ipaddress.ip_network(entry.value, strict=False)))
+    return found
+
+
+def _ranges(unit: Unit) -> list[tuple[Entry, Address, Address]]:
+    found: list[tuple[Entry, Address, Address]] = []
+    for entry in unit.merged.all("Network", "IPRange"):
+        first, dash, last = entry.value.partition("-")
+        with contextlib.suppress(ValueError):
+            if dash:
+                found.append((entry, ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())))
+            else:
+                subnet = ipaddress.ip_network(first, strict=False)
+                found.append((entry, subnet[0], subnet[-1]))
+    return found
+
+
+def lint_networks(units: t.Mapping[str, Unit], ours: t.Container[str]) -> list[Finding]:
+    """What podman would only say when it makes a network: subnets that overlap, gateways and ranges outside of them."""
+    found = []
+    taken: list[tuple[str, Subnet]] = []
+    for name, unit in units.items():
+        if unit.name.kind != "network" or unit.name.template:
+            continue
+        subnets = _subnets(unit)
+        for entry, subnet in subnets if name in ours else []:
+            for other, theirs in taken:
+                if theirs.version == subnet.version and theirs.overlaps(subnet):
+                    found.append(unit.finding("Network", "Subnet", f"{subnet} overlaps with {theirs} of {other}", "choose another subnet", entry=entry))
+        taken += [(name, subnet) for dummy, subnet in subnets]
+        ends = [(entry, entry.value) for entry in unit.merged.all("Network", "Gateway")]
+        ends += [(entry, str(end)) for entry, first, last in _ranges(unit) for end in (first, last)]
+        for entry, text in ends if subnets and name in ours else []:
+            with contextlib.suppress(ValueError):
+                end = ipaddress.ip_address(text)
+                if not any(end in subnet for dummy, subnet in subnets):
+                    where = ", ".join(str(subnet) for dummy, subnet in subnets)
+                    found.append(unit.finding("Network", entry.key, f"{text} is outside {where}", "choose it from the subnet", entry=entry))
+    return found
+
+
+def lint_duplicates(units: t.Mapping[str, Unit], ours: t.Container[str]) -> list[Finding]:
     """Two units of the whole scope with one service, container or other resource name: one of them would vanish."""
     found = []
-    for what, names in (
-        ("service", lambda unit: unit.service),
-        ("container or resource", lambda unit: unit.resource and f"{unit.name.kind} {unit.resource}"),
-    ):
-        holders: dict[str, str] = {}
-        for name, unit in units.items():
-            if unit.name.template or (unit.name.template_name and what != "service"):
-                continue
-            label = names(unit)
-            if not label:
-                continue
-            other = holders.setdefault(label, name)
-            if other != name:
-                found.append(Finding(name, f"the {what} {label} is made by {other} too", "give one of them another name"))
+    holders: dict[tuple[str, str], str] = {}
+    for name, unit in units.items():
+        if unit.name.template:
+            continue
+        made = [("service", "service", unit.service, "ServiceName")]
+        if unit.resource and not unit.name.template_name:
+            # podman has one set of names for containers and pods
+            space = "container" if unit.name.kind == "pod" else unit.name.kind
+            made.append((space, unit.name.kind, unit.resource, f"{unit.name.kind.capitalize()}Name"))
+        for space, what, label, key in made:
+            other = holders.setdefault((space, label), name)
+            if other != name and name in ours:
+                given = key if unit.get(key) else ""
+                found.append(unit.finding(unit.section, given, f"the {what} {label} is made by {other} too", "give one of them another name"))
     return found
 
 
@@ -403,19 +521,12 @@ def lint_references(units: t.Mapping[str, Unit], known: t.Container[str]) -> lis
     """References to quadlet units which are nowhere in the search path."""
     found = []
     names = list(units)
-    for name, unit in units.items():
-        for key, value, target in unit.references():
+    for unit in units.values():
+        for entry, target in [*unit.references(), *unit.depends_on()]:
             if target not in known:
                 close = nearest(target, [other for other in names if other.endswith(target.rpartition(".")[2])])
-                found.append(
-                    Finding(
-                        name,
-                        f"there is no unit {target}",
-                        f"did you mean {close}?" if close else "add it, or deploy the stack that has it first",
-                        key=key,
-                        value=value,
-                    )
-                )
+                remedy = f"did you mean {close}?" if close else "add it, or deploy the stack that has it first"
+                found.append(unit.finding(entry.section, entry.key, f"there is no unit {target}", remedy, entry=entry))
     return found
 
 
@@ -424,18 +535,9 @@ def lint_install(unit: Unit, user_scope: bool, wanted_elsewhere: bool) -> list[F
     if unit.name.kind not in ("container", "pod", "kube", "socket", "timer") or unit.on_demand:
         return []
     targets = unit.merged.words("Install", "WantedBy") + unit.merged.words("Install", "RequiredBy")
-    entry = unit.file.last("Install", "WantedBy")
     if user_scope and "multi-user.target" in targets and "default.target" not in targets:
-        return [
-            Finding(
-                unit.name.text,
-                "an account's manager has no multi-user.target: it is not started at boot",
-                "write WantedBy=default.target",
-                entry.line if entry else None,
-                "WantedBy",
-                entry.value if entry else None,
-            )
-        ]
+        reason = "an account's manager has no multi-user.target: it is not started at boot"
+        return [unit.finding("Install", "WantedBy", reason, "write WantedBy=default.target")]
     if not targets and not wanted_elsewhere:
         wanted = {"socket": "sockets.target", "timer": "timers.target"}.get(unit.name.kind, "default.target")
         return [Finding(unit.name.text, "nothing starts it after a reboot", f"add [Install] with WantedBy={wanted}", severity="warning")]

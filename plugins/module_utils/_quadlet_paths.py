@@ -28,7 +28,7 @@ def lint_paths(
     elsewhere: list[Finding] = []
     future = {os.path.join(folder, name) for name in files}
     future.update(parent for path in list(future) for parent in _parents(path))
-    for name, unit in units.items():
+    for unit in units.values():
         if unit.name.template or _prepared(unit, units):
             continue
         for entry, said in _needed(unit):
@@ -38,13 +38,12 @@ def lint_paths(
             full = os.path.normpath(os.path.join(folder, path))
             if full in future or full == folder or exists(full):
                 continue
-            line = entry.line if not unit.drop_ins else None
             if path.startswith("/"):
-                elsewhere.append(Finding(name, f"{path} does not exist", "create it first", line, entry.key, entry.value))
+                elsewhere.append(unit.finding(entry.section, entry.key, f"{path} does not exist", "create it first", entry=entry))
             else:
                 close = nearest(os.path.normpath(path), files)
                 remedy = f"did you mean {close}?" if close else "list it under files, or write the whole path"
-                beside.append(Finding(name, f"there is no {said} beside the unit", remedy, line, entry.key, entry.value))
+                beside.append(unit.finding(entry.section, entry.key, f"there is no {said} beside the unit", remedy, entry=entry))
     return beside, elsewhere
 
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_keys import TYPES
-from ansible_collections.patriark.homelab.plugins.module_utils._unit_file import UnitFile, split_words
+from ansible_collections.patriark.homelab.plugins.module_utils._unit_file import Entry, UnitFile, split_words, unquoted
 
 QUADLET_TYPES = tuple(name for name in TYPES if name != "quadlet")
 PLAIN_TYPES = ("service", "socket", "timer", "path", "target")
 DIGEST_LABEL = "patriark.homelab.digest"
 REQUIRING = ("Requires", "Requisite", "BindsTo", "PartOf", "Wants", "Upholds", "After", "Before", "Conflicts", "OnFailure", "OnSuccess")
+_QUADLETS = tuple(f".{kind}" for kind in QUADLET_TYPES)
 _NAME = re.compile(r"^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(?P<type>[a-z]+)$")
 
 
@@ -61,6 +63,18 @@ def parse_name(text: str) -> UnitName | None:
     return UnitName(text, match.group("type"), unit if slash else None)
 
 
+def is_plain(text: str) -> bool:
+    """Whether a file lies among systemd's own units, and not in the directory of the stack."""
+    name = parse_name(text)
+    return name is not None and name.plain
+
+
+def has_install(text: str, content: str) -> bool:
+    """Whether a plain unit has to be enabled by systemctl to be started at boot."""
+    name = parse_name(text)
+    return name is not None and name.target is None and not name.template and "[Install]" in content
+
+
 class Unit:
     """A quadlet or plain unit with its drop-ins merged in.
 
@@ -68,7 +82,7 @@ class Unit:
         name: of the main file.
         file: the parsed main file.
         drop_ins: name -> parsed drop-in, in the order they are merged.
-        merged: all of it as one file; use it for meaning, and file or drop_ins for line numbers.
+        merged: all of it as one file; place() tells which file and line an entry of it comes from.
     """
 
     def __init__(self, name: UnitName, text: str, drop_ins: t.Mapping[str, str] | None = None) -> None:
@@ -82,7 +96,23 @@ class Unit:
         return "" if self.name.plain else TYPES[self.name.kind].section
 
     def get(self, key: str, default: str = "") -> str:
-        return self.merged.value(self.section, key, default)
+        return unquoted(self.merged.value(self.section, key, default))
+
+    def place(self, entry: Entry) -> tuple[str, int]:
+        """File name and line of an entry of the merged file."""
+        line = entry.line
+        for name, file in ((self.name.text, self.file), *self.drop_ins.items()):
+            count = file.text.count("\n") + 1
+            if line <= count:
+                return name, line
+            line -= count
+        raise ValueError(entry)
+
+    def finding(self, section: str, key: str, reason: str, remedy: str, severity: str = "error", entry: Entry | None = None) -> Finding:
+        """What is wrong with a key, said of the line that counts, or of the unit when it has no such line."""
+        entry = entry or self.merged.last(section, key)
+        name, line = self.place(entry) if entry else (self.name.text, None)
+        return Finding(name, reason, remedy, line, key or None, entry.value if entry else None, severity)
 
     @property
     def service(self) -> str:
@@ -113,8 +143,8 @@ class Unit:
 
     @property
     def secrets(self) -> list[str]:
-        """Names of the podman secrets it uses."""
-        if self.name.kind not in ("container", "build"):
+        """Names of the podman secrets it uses (a build takes files and variables for its secrets)."""
+        if self.name.kind != "container":
             return []
         return [word.partition(",")[0] for word in self.merged.words(self.section, "Secret")]
 
@@ -132,20 +162,30 @@ class Unit:
         return found
 
     @property
+    def addresses(self) -> list[tuple[Entry, str, str]]:
+        """Static addresses: the entry that gives it, its network, and the address."""
+        lines = self.merged.all(self.section, "Network")
+        found = [(entry, network, text) for entry, (network, options) in zip(lines, self.networks) for key in ("ip", "ip6") for text in options.get(key, [])]
+        own = [self.merged.last(self.section, key) for key in ("IP", "IP6")] if len(lines) == 1 else []
+        return found + [(entry, self.networks[0][0], unquoted(entry.value)) for entry in own if entry]
+
+    @property
     def has_health_check(self) -> bool:
         return self.get("HealthCmd") not in ("", "none") or any("--health-cmd" in word for word in self.merged.words(self.section, "PodmanArgs"))
 
-    def references(self) -> list[tuple[str, str, str]]:
-        """(key, value, unit file name) of every reference to another quadlet unit."""
-        found: list[tuple[str, str, str]] = []
-        for entry in self.merged.entries:
-            if entry.section == self.section and entry.value:
-                found.extend((entry.key, entry.value, target) for target in _targets(self.name.kind, entry.key, entry.value))
-        return found
+    def references(self) -> list[tuple[Entry, str]]:
+        """Every reference of a key to another quadlet unit, with the file name of that unit."""
+        entries = [entry for entry in self.merged.entries if entry.section == self.section and entry.value]
+        return [(entry, target) for entry in entries for target in _targets(self.name.kind, entry.key, entry.value)]
+
+    def depends_on(self) -> list[tuple[Entry, str]]:
+        """Every dependency of [Unit] on a quadlet unit, with the file name of that unit."""
+        entries = [entry for entry in self.merged.entries if entry.section == "Unit" and entry.key in REQUIRING]
+        return [(entry, word) for entry in entries for word in entry.value.split() if word.endswith(_QUADLETS)]
 
     def needs(self) -> list[str]:
         """Services and quadlets it wants to come after."""
-        return [target for dummy, dummy2, target in self.references()] + [
+        return [target for dummy, target in self.references()] + [
             word for key in ("After", "Requires", "BindsTo", "Wants") for word in self.merged.words("Unit", key)
         ]
 

@@ -106,7 +106,8 @@ class Plan:
     tree and plain: the complete future content of the stack's directory, and of the stack's units beside it.
     before and manifest: what the stack owned, and will own (None: nothing).
     loadable: services systemd must know afterwards; expected: those that shall run; checked: those with a health check.
-    running: services that run now; starting: those of them which are not up yet; unhealthy: those whose check does not succeed.
+    running: services that run now; starting: those of them which are not up yet; unsettled: those, and those which systemd has just restarted;
+    unhealthy: those whose check does not succeed.
     failed: services in state failed.
     containers: container name -> service.
     """
@@ -129,6 +130,7 @@ class Plan:
     checked: list[str] = dataclasses.field(default_factory=list)
     running: list[str] = dataclasses.field(default_factory=list)
     starting: list[str] = dataclasses.field(default_factory=list)
+    unsettled: list[str] = dataclasses.field(default_factory=list)
     unhealthy: list[str] = dataclasses.field(default_factory=list)
     failed: list[str] = dataclasses.field(default_factory=list)
     containers: dict[str, str] = dataclasses.field(default_factory=dict)

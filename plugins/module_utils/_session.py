@@ -145,7 +145,7 @@ class Session:
         if not self.system and os.geteuid() == 0:
             argv = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--", *argv]
         cwd = self.home if os.path.isdir(self.home) else "/"
-        rc, out, err = self.module.run_command(argv, data=data, binary_data=True, environ_update=self.env, cwd=cwd)
+        rc, out, err = self.module.run_command(argv, data=data, binary_data=True, environ_update=self.env, cwd=cwd, expand_user_and_vars=False)
         return int(rc), str(out), str(err)
 
     def systemctl(self, *args: str) -> tuple[int, str, str]:
@@ -173,8 +173,11 @@ class Session:
             os.setgroups(groups)
 
     @contextlib.contextmanager
-    def lock(self, deadline: float = 600.0) -> t.Iterator[None]:
-        """Hold the account's lock, so that two runs wait for each other. Released by the kernel if we die."""
+    def lock(self, deadline: float = 3600.0, waiting: t.Callable[[str], None] | None = None) -> t.Iterator[None]:
+        """Hold the account's lock, so that two runs wait for each other. Released by the kernel if we die.
+
+        The other run may wait for a start that takes long: waiting is told that there is one.
+        """
         with self.files():
             os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
             handle = os.open(os.path.join(self.state_dir, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -185,6 +188,8 @@ class Session:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    if waiting:
+                        waiting("another run on this account is under way")
                     if time.monotonic() > end:
                         raise SessionError(f"another run holds {self.state_dir}/lock for more than {deadline:.0f} s") from None
                     time.sleep(0.2)

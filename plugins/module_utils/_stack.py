@@ -21,6 +21,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils._request import R
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, Tree
 
 Version = tuple[int, int, int]
+# A file name has 255 bytes, and those made of a unit's are longer than it.
+LONGEST = 220
 
 
 @dataclasses.dataclass
@@ -67,6 +69,8 @@ class Stack:
             if name is None:
                 remedy = "write name.container, name.network, name.timer, name.container.d/extra.conf, ..."
                 self.findings.append(Finding(text, "not a unit a stack can have", remedy))
+            elif max(map(len, text.split("/"))) > LONGEST:
+                self.findings.append(Finding(text, f"a name has {LONGEST} characters at most", "use a shorter one"))
             elif name.target is None:
                 main[text] = name
             elif content is None:

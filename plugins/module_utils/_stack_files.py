@@ -10,12 +10,12 @@ Call these functions with the account's effective ids (Session.files). Private t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import shutil
 import stat
-import tempfile
 import typing as t
 
 
@@ -28,6 +28,9 @@ class Node(t.NamedTuple):
 
 
 Tree = dict[str, Node]
+# Marks the directory with the new set while the two are exchanged, so that a later run knows which one was left over
+_NEW_SET = ".new-set"
+_ASIDE = ".old.d"
 
 
 def read_node(path: str) -> Node | None:
@@ -61,16 +64,52 @@ def read_tree(root: str, names: t.Iterable[str]) -> Tree:
 def write_node(path: str, node: Node) -> None:
     """Create or replace one file by rename; directories are made."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=os.path.dirname(path))
-    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(node.content)
-        file.flush()
-        os.fchmod(file.fileno(), node.mode)
-        os.fsync(file.fileno())
-    if node.target is not None:
+    temporary = _temporary(path)
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
-        os.symlink(node.target, temporary)
-    os.rename(temporary, path)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(node.content)
+            file.flush()
+            os.fchmod(file.fileno(), node.mode)
+            os.fsync(file.fileno())
+        if node.target is not None:
+            os.unlink(temporary)
+            os.symlink(node.target, temporary)
+        os.rename(temporary, path)
+    except OSError as error:
+        # a full disk does not say where
+        error.filename = error.filename or path
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _temporary(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.new")
+
+
+def _fresh(root: str) -> str:
+    parent, name = os.path.split(root)
+    # podman's generator does not look into directories whose name ends in .d
+    return os.path.join(parent, f".{name}.new.d")
+
+
+def tidy(root: str, owned: t.Container[str], paths: t.Iterable[str] = ()) -> None:
+    """Remove what a run that was killed has left beside the directory and the files, and give back what is not ours of it."""
+    fresh = _fresh(root)
+    aside = fresh + _ASIDE
+    if os.path.lexists(aside):
+        os.rename(aside, fresh if os.path.lexists(root) else root)
+    if os.path.lexists(fresh):
+        if not os.path.lexists(os.path.join(fresh, _NEW_SET)):
+            _restore_moved(root, fresh, owned)
+        shutil.rmtree(fresh)
+    for path in [os.path.join(root, _NEW_SET), *map(_temporary, paths)]:
+        if os.path.lexists(path):
+            os.unlink(path)
 
 
 def remove_file(path: str) -> None:
@@ -88,15 +127,12 @@ def remove_file(path: str) -> None:
 
 def replace_tree(root: str, wanted: Tree, owned: t.Container[str]) -> None:
     """Make the directory hold exactly wanted, and what is neither wanted nor owned. Without either it is removed."""
-    parent, name = os.path.split(root)
+    parent, fresh = os.path.dirname(root), _fresh(root)
     os.makedirs(parent, exist_ok=True)
-    # podman's generator does not look into directories whose name ends in .d
-    fresh = os.path.join(parent, f".{name}.new.d")
-    if os.path.lexists(fresh):
-        _restore_moved(root, fresh)
-        shutil.rmtree(fresh)
+    tidy(root, owned)
     exists = os.path.isdir(root)
     os.mkdir(fresh, stat.S_IMODE(os.stat(root).st_mode) if exists else 0o755)
+    open(os.path.join(fresh, _NEW_SET), "x").close()
     foreign = _carry(root, fresh, wanted, owned) if exists else []
     for path, node in wanted.items():
         target, old = os.path.join(fresh, path), os.path.join(root, path)
@@ -109,8 +145,9 @@ def replace_tree(root: str, wanted: Tree, owned: t.Container[str]) -> None:
     if not exists:
         if wanted:
             os.rename(fresh, root)
+            os.unlink(os.path.join(root, _NEW_SET))
         else:
-            os.rmdir(fresh)
+            shutil.rmtree(fresh)
         _sync(parent)
         return
     _exchange(fresh, root)
@@ -122,6 +159,7 @@ def replace_tree(root: str, wanted: Tree, owned: t.Container[str]) -> None:
         if os.path.isdir(one) and not os.path.islink(one) and os.path.isdir(other) and _listing(one) == _listing(other):
             _exchange(one, other)
     shutil.rmtree(fresh)
+    os.unlink(os.path.join(root, _NEW_SET))
     if not os.listdir(root):
         os.rmdir(root)
     _sync(parent)
@@ -139,13 +177,13 @@ def _carry(root: str, fresh: str, wanted: Tree, owned: t.Container[str], below: 
     later = []
     for entry in os.scandir(os.path.join(root, below)):
         path = os.path.join(below, entry.name)
-        if path in wanted or path in owned:
+        if path in wanted or path in owned or path == _NEW_SET:
             continue
         if entry.is_dir(follow_symlinks=False):
             ours = any(name.startswith(path + "/") for name in wanted)
-            listed = [os.path.join(folder, file) for folder, dummy, files in os.walk(os.path.join(root, path)) for file in files]
-            kept = [file for file in listed if os.path.relpath(file, root) not in owned]
-            if ours:
+            listed = _files(root, path)
+            kept = [file for file in listed if file not in owned]
+            if ours or 0 < len(kept) < len(listed):
                 os.makedirs(os.path.join(fresh, path), exist_ok=True)
                 shutil.copymode(os.path.join(root, path), os.path.join(fresh, path))
                 later += _carry(root, fresh, wanted, owned, path)
@@ -158,11 +196,20 @@ def _carry(root: str, fresh: str, wanted: Tree, owned: t.Container[str], below: 
     return later
 
 
-def _restore_moved(root: str, leftover: str) -> None:
+def _files(root: str, below: str) -> list[str]:
+    return [os.path.relpath(os.path.join(folder, file), root) for folder, dummy, files in os.walk(os.path.join(root, below)) for file in files]
+
+
+def _restore_moved(root: str, leftover: str, owned: t.Container[str], below: str = "") -> None:
     """A run was killed between the exchange and the move of foreign directories: give them back before the leftover goes."""
-    for entry in os.scandir(leftover):
-        if entry.is_dir(follow_symlinks=False) and os.path.isdir(root) and not os.path.lexists(os.path.join(root, entry.name)):
-            os.rename(entry.path, os.path.join(root, entry.name))
+    for entry in os.scandir(os.path.join(leftover, below)):
+        path = os.path.join(below, entry.name)
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if os.path.isdir(os.path.join(root, path)):
+            _restore_moved(root, leftover, owned, path)
+        elif not any(file in owned for file in _files(leftover, path)):
+            os.rename(entry.path, os.path.join(root, path))
 
 
 def _listing(folder: str) -> dict[str, t.Any]:
@@ -180,7 +227,7 @@ def _exchange(one: str, other: str) -> None:
     if ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), other)
     # a file system without exchange: there is a moment without the directory
-    aside = one + ".old.d"
+    aside = one + _ASIDE
     os.rename(other, aside)
     os.rename(one, other)
     os.rename(aside, one)

@@ -12,11 +12,13 @@ from ansible_collections.patriark.homelab.plugins.module_utils._session import S
 
 PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,NRestarts,InvocationID,NeedDaemonReload,SourcePath,FragmentPath,UnitFileState,Type,RemainAfterExit,Job,"
-    "RequiredBy,BoundBy,ConsistsOf,MemoryMax,MemoryCurrent,ExecMainCode,ExecMainStatus,ActiveEnterTimestamp,Triggers,LoadError"
+    "RequiredBy,BoundBy,ConsistsOf,MemoryMax,MemoryCurrent,ExecMainCode,ExecMainStatus,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,Triggers,LoadError"
 )
 
 # Podman's own events, and the container's id it prints when it starts: they say nothing about why something failed
-_EVENT = re.compile(r"\d{4}-\d\d-\d\d \S+ [+-]\d{4} \S+ m=\+[\d.]+ (container|image|volume|network|pod) (?!pull-error)|[0-9a-f]{64}$|$|conmon .* <nwarn>")
+_EVENT = re.compile(
+    r"\d{4}-\d\d-\d\d \S+ [+-]\d{4} \S+ m=\+[\d.]+ (container|image|volume|network|pod|system) (?!pull-error)|[0-9a-f]{64}$|$|conmon .* <nwarn>"
+)
 
 
 def parse_show(text: str, units: t.Sequence[str]) -> dict[str, dict[str, str]]:

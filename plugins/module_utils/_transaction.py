@@ -9,6 +9,7 @@ Private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -21,10 +22,12 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _staleness
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd as systemd
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._planner import Planner
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import has_install, is_plain
+from ansible_collections.patriark.homelab.plugins.module_utils._redact import masked, told
 from ansible_collections.patriark.homelab.plugins.module_utils._request import Action, CompanionFile, FileChange, Plan, Request, TransactionError
 from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretRequest
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
-from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Tree, read_node, read_tree, remove_file, replace_tree, write_node
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Tree, read_node, read_tree, remove_file, replace_tree, tidy, write_node
 from ansible_collections.patriark.homelab.plugins.module_utils._wait import Waiting
 
 __all__ = (
@@ -48,9 +51,9 @@ JOURNAL_LINES = 25
 class TransactionFailed(Exception):
     """The plan was carried out and the stack did not come up. C(details) tells both stories: failure and rollback."""
 
-    def __init__(self, message: str, details: dict[str, t.Any]) -> None:
+    def __init__(self, message: str, details: dict[str, t.Any], touched: bool = True) -> None:
         super().__init__(message)
-        self.details = details
+        self.details, self.touched = details, touched
 
 
 class _Failure(Exception):
@@ -81,32 +84,57 @@ def execute(session: Session, request: Request, plan: Plan) -> Outcome:
     return _Run(session, request, plan).execute()
 
 
+def _story(error: Exception) -> dict[str, t.Any]:
+    return {"failure": str(error), "services": getattr(error, "services", {}), "rollback": None}
+
+
 class _Run:
     def __init__(self, session: Session, request: Request, plan: Plan) -> None:
         self.session, self.request, self.plan = session, request, plan
         self.folder = os.path.join(session.unit_dir, request.stack)
         self.previous = manifests.load_previous(session, request.stack)
+        self.unfinished = self.previous is not None
         self.replaced: list[secrets.SecretChange] = []
         self.waited = 0.0
         self.hanging: list[str] = []
+        self.touched: set[str] = set()
         self.begun = time.time()
 
     def execute(self) -> Outcome:
-        plan, request, session = self.plan, self.request, self.session
+        plan = self.plan
         touched = bool(plan.files or plan.actions or plan.secrets)
+        self._remember()
         try:
-            self._remember()
             self._change()
             outcome = self._wait()
         except (_Failure, SessionError, OSError) as error:
             raise self._failed(error, touched) from error
+        try:
+            self._record()
+        except OSError as error:
+            # the services are as they shall be; the next run finds the change unfinished and records it
+            raise TransactionFailed(f"the services are up, but what belongs to the stack could not be recorded: {error}", _story(error), touched) from error
+        return outcome
+
+    def _record(self) -> None:
+        plan, session, stack = self.plan, self.session, self.request.stack
         if plan.manifest is None:
-            manifests.forget(session, request.stack)
+            manifests.forget(session, stack)
         elif plan.before is None or plan.manifest.text() != plan.before.text():
             manifests.save(session, plan.manifest)
         if self.previous is not None or plan.files:
-            manifests.drop_previous(session, request.stack)
-        return outcome
+            manifests.drop_previous(session, stack)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Nothing half done stays, of this run or of one that was killed."""
+        session, owned = self.session, self._owned()
+        with session.files(), contextlib.suppress(OSError):
+            tidy(
+                self.folder,
+                owned,
+                [*manifests.records(session, self.request.stack), *(os.path.join(session.systemd_dir, name) for name in owned if is_plain(name))],
+            )
 
     # -- forward -----------------------------------------------------------------------------------------------------------
 
@@ -115,11 +143,10 @@ class _Run:
         plan, session = self.plan, self.session
         if not plan.files or self.previous is not None:
             return
-        before = plan.before or manifests.Manifest(self.request.stack)
-        names = {*before.units, *before.files, *plan.tree, *plan.plain}
+        names = self._owned()
         with session.files():
-            tree = read_tree(self.folder, [name for name in names if name not in plan.plain])
-            plain = read_tree(session.systemd_dir, [name for name in names if name not in plan.tree])
+            tree = read_tree(self.folder, [name for name in names if not is_plain(name)])
+            plain = read_tree(session.systemd_dir, [name for name in names if is_plain(name)])
         self.previous = manifests.Previous(tree, plain, sorted(names), list(plan.running), plan.before.text() if plan.before else None)
         manifests.save_previous(session, self.request.stack, self.previous)
 
@@ -134,6 +161,7 @@ class _Run:
             stop = list(dict.fromkeys([*plan.services("restart"), *stop]))
         self._release([name for name in plan.starting if name in plan.services("restart", "stop")])
         if stop:
+            self.touched.update(stop)
             self._systemctl("stop", *stop)
             # a program that has to be killed leaves its service failed, which would outlive the unit
             session.systemctl("reset-failed", *stop)
@@ -142,7 +170,7 @@ class _Run:
         if request.prepare:
             request.prepare()
         if plan.files:
-            self._write(plan.tree, plan.plain, [os.path.basename(change.path) for change in plan.files if change.after is None])
+            self._write(plan.tree, plan.plain)
             if plan.manifest is not None:
                 # what is applied is only known at the end; ownership must not be lost before
                 applied = plan.before.applied if plan.before else {}
@@ -156,23 +184,25 @@ class _Run:
         if request.state == "started":
             self._start(plan.services("restart"), plan.services("start"))
 
-    def _write(self, tree: Tree, plain: Tree, gone: t.Sequence[str]) -> None:
+    def _write(self, tree: Tree, plain: Tree) -> None:
         """Swap the stack's directory, then the plain units beside it."""
-        session, plan = self.session, self.plan
-        before = plan.before or manifests.Manifest(self.request.stack)
-        owned = {*before.units, *before.files, *plan.tree, *(self.previous.names if self.previous else [])}
+        session, owned = self.session, self._owned()
         with session.files():
-            current = read_tree(self.folder, {*owned, *tree})
-            if current != tree:
+            if read_tree(self.folder, [name for name in {*owned, *tree} if not is_plain(name)]) != tree:
                 replace_tree(self.folder, tree, owned)
-            names = {*plan.plain, *plain, *(name for name in owned if name not in tree and name not in current)}
-            for name in sorted(names):
+            for name in sorted(name for name in {*owned, *plain} if is_plain(name)):
                 path = os.path.join(session.systemd_dir, name)
                 if name in plain:
                     if read_node(path) != plain[name]:
                         write_node(path, plain[name])
                 else:
                     remove_file(path)
+
+    def _owned(self) -> set[str]:
+        """Every name that is the stack's, before, now, or of a run that was killed."""
+        plan = self.plan
+        before = plan.before or manifests.Manifest(self.request.stack)
+        return {*before.units, *before.files, *plan.tree, *plan.plain, *(self.previous.names if self.previous else [])}
 
     def _release(self, services: t.Sequence[str]) -> None:
         """End containers which are not up yet: podman, waiting for them to get healthy, would not listen to systemd."""
@@ -193,6 +223,7 @@ class _Run:
 
     def _start(self, restart: t.Sequence[str], start: t.Sequence[str]) -> None:
         """Queue all of it at once; systemd orders it."""
+        self.touched.update(restart, start)
         failed = [name for name in start if name in self.plan.failed]
         if failed:
             self._systemctl("reset-failed", *failed)
@@ -207,11 +238,12 @@ class _Run:
         if request.state != "started" or not plan.expected:
             return outcome
         acted = set(plan.services("start", "restart"))
-        pending = acted or plan.unhealthy or any(name not in plan.running for name in plan.expected)
+        unsettled = acted | set(plan.unsettled)
+        pending = unsettled & set(plan.expected) or plan.unhealthy or any(name not in plan.running for name in plan.expected)
         if not request.wait or not pending:
             return outcome
         started = time.monotonic()
-        waiting = Waiting(self.session, plan.expected, acted, plan.checked)
+        waiting = Waiting(self.session, plan.expected, unsettled, plan.checked)
         good = waiting.run(request.wait_timeout, request.progress)
         self.waited = outcome.waited = round(time.monotonic() - started, 1)
         outcome.services = {name: {"verdict": state.verdict, "state": state.reason} for name, state in waiting.states.items()}
@@ -231,28 +263,38 @@ class _Run:
             found = podman.inspect_containers(self.session, names)
         except SessionError:
             found = {}
+        known = self._secrets()
         stories: dict[str, t.Any] = {}
         for service, reason in missing.items():
             facts = waiting.properties.get(service, {})
+            health = staleness.health_of(found.get(by_service.get(service, "")))
+            for entry in health["log"] if health else []:
+                entry["output"] = masked(entry["output"], known)
             stories[service] = {
                 "state": reason,
                 "result": facts.get("Result", ""),
                 "exit_status": facts.get("ExecMainStatus", ""),
                 "restarts": int(facts.get("NRestarts") or 0),
-                "health": staleness.health_of(found.get(by_service.get(service, ""))),
-                "journal": systemd.journal(self.session, service, JOURNAL_LINES, self.begun),
+                "health": health,
+                "journal": [masked(line, known) for line in systemd.journal(self.session, service, JOURNAL_LINES, self.begun)],
             }
         return stories
+
+    def _secrets(self) -> set[str]:
+        """What programs may say and nobody else should: the secrets of this run, and values whose names tell that they are."""
+        plan = self.plan
+        values = {value for change in plan.secrets for value in (change.value, change.before) if value}
+        return values | told(node.content for node in [*plan.tree.values(), *plan.plain.values()])
 
     # -- back --------------------------------------------------------------------------------------------------------------
 
     def _failed(self, error: Exception, touched: bool) -> TransactionFailed:
-        details: dict[str, t.Any] = {"failure": str(error), "services": getattr(error, "services", {}), "rollback": None}
+        details = _story(error)
         if self.request.on_failure == "leave" or not touched:
             if self.previous is not None and self.plan.manifest is not None:
                 manifests.save(self.session, dataclasses.replace(self.plan.manifest, judged=""))
                 manifests.drop_previous(self.session, self.request.stack)
-            return TransactionFailed(str(error), details)
+            return TransactionFailed(str(error), details, touched)
         try:
             details["rollback"] = self._rollback()
         except (_Failure, SessionError, OSError) as second:
@@ -270,20 +312,27 @@ class _Run:
         if extra:
             session.systemctl("stop", *extra)
             session.systemctl("reset-failed", *extra)
+        fresh = [name for name, node in plan.plain.items() if previous and name not in previous.plain and has_install(name, node.content)]
+        if fresh:
+            session.systemctl("disable", *fresh)
         for change in self.replaced:
             if change.before is not None:
                 secrets.write(session, change.name, change.before, replace=True)
         if previous is not None:
-            self._write(previous.tree, previous.plain, [])
+            self._write(previous.tree, previous.plain)
             if previous.manifest is not None:
                 manifests.save(session, dataclasses.replace(manifests.parse(previous.manifest, request.stack), judged=""))
             else:
                 manifests.forget(session, request.stack)
             self._systemctl("daemon-reload")
+            enabled = [name for name, node in previous.plain.items() if has_install(name, node.content)]
+            if enabled:
+                self._systemctl("enable", *enabled)
         if request.undo:
             request.undo()
-        again = [name for name in active if name in plan.services("start", "restart", "stop")]
-        again += [name for name in plan.services("restart", "stop") if name not in again and name not in extra]
+        # a run that was killed may have stopped and restarted more than this one
+        again = active if self.unfinished else [name for name in active if name in self.touched]
+        again += [name for name in plan.services("restart", "stop") if name in self.touched and name not in again and name not in extra]
         message = "the previous units are back" if previous is not None else "there were no files to bring back"
         result: dict[str, t.Any] = {"done": True, "healthy": True, "message": message, "services": {}}
         if again:
@@ -294,4 +343,5 @@ class _Run:
             result["services"] = {name: state.reason for name, state in waiting.states.items()}
             result["message"] += "; " + ", ".join(f"{name} {state.reason}" for name, state in waiting.states.items())
         manifests.drop_previous(session, request.stack)
+        self._tidy()
         return result

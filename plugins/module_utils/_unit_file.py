@@ -23,11 +23,12 @@ class Entry(t.NamedTuple):
 
 
 class Problem(t.NamedTuple):
-    """A defect of a text or value. line is 0 where the value stands alone."""
+    """A defect of a text or value. line is 0 where the value stands alone; quadlet tells that systemd itself would not mind."""
 
     line: int
     reason: str
     remedy: str
+    quadlet: bool = False
 
 
 class UnitFile:
@@ -61,7 +62,7 @@ class UnitFile:
                 continue
             if line.startswith("["):
                 if not line.endswith("]") or len(line) < 3:
-                    self.problems.append(Problem(number, f"{line!r} is not a section header", "write [Name]"))
+                    self.problems.append(Problem(number, "not a section header", "write [Name]"))
                     continue
                 section = line[1:-1]
                 self.sections.setdefault(section, number)
@@ -71,26 +72,29 @@ class UnitFile:
                 number += 1
                 more = lines[number - 1].strip()
                 if not more or more[0] in "#;":
-                    self.problems.append(
-                        Problem(number, "a comment or blank line inside a continued value", "older generators take it as part of the value; move it")
-                    )
+                    remedy = "older generators take it as part of the value; move it"
+                    self.problems.append(Problem(number, "a comment or blank line inside a continued value", remedy, True))
                     if not more:
                         break
                     continue
-                line = line[:-1].rstrip() + " " + more
+                line = line[:-1]
+                if not line[-1:].isspace():
+                    self.problems.append(
+                        Problem(number - 1, "podman joins this line to the next one without a blank", "write a blank before the backslash, or one line", True)
+                    )
+                    line += " "
+                line += more
             if line.endswith("\\"):
                 self.problems.append(Problem(first, "the last line of the value ends with a backslash", "remove it, or continue the value"))
                 line = line[:-1].rstrip()
             key, equals, value = line.partition("=")
             if not equals:
                 self.problems.append(
-                    Problem(
-                        first, f"{line!r} is neither key=value, nor a section, nor a comment", "one such line makes podman drop every unit of the directory"
-                    )
+                    Problem(first, "neither key=value, nor a section, nor a comment", "one such line makes podman drop every unit of the directory")
                 )
                 continue
             if section is None:
-                self.problems.append(Problem(first, f"{key.strip()!r} stands before the first section", "put it below a [Section] line"))
+                self.problems.append(Problem(first, "stands before the first section", "put it below a [Section] line"))
                 continue
             self.entries.append(Entry(section, key.strip(), value.strip(), first, number))
             self._section_end[section] = number
@@ -138,9 +142,9 @@ _HEX = {"x": 2, "u": 4, "U": 8}
 
 
 def split_words(value: str, unescape: bool = True) -> tuple[list[str], list[Problem]]:
-    """Split a value on blanks the way systemd and podman do: quotes removed, C escapes decoded (or kept).
+    """Split a value on blanks the way systemd and podman do: quotes removed, C escapes decoded (or a backslash is a character like others).
 
-    Problems are an unterminated quote (podman accepts it and changes the meaning) and an unsupported escape (podman drops the whole line).
+    Problems are an unterminated quote (podman accepts it and changes the meaning, or drops the line) and an unsupported escape (podman drops the line).
     """
     words: list[str] = []
     problems: list[Problem] = []
@@ -150,12 +154,8 @@ def split_words(value: str, unescape: bool = True) -> tuple[list[str], list[Prob
     while position < len(value):
         char = value[position]
         position += 1
-        if char == "\\":
+        if char == "\\" and unescape:
             word = [] if word is None else word
-            if not unescape:
-                word.append(value[position - 1 : position + 1])
-                position += 1
-                continue
             decoded, length = _decode(value[position:])
             if decoded is None:
                 problems.append(
@@ -201,6 +201,11 @@ def _decode(rest: str) -> tuple[str | None, int]:
         return (chr(code), skip + wanted) if code > 0 and (base == 16 or code < 256) else (None, 0)
     except (ValueError, OverflowError):
         return None, 0
+
+
+def unquoted(value: str) -> str:
+    """A value without the pair of double quotes around it, as podman from 5.0 on reads keys with one value."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def quote_word(word: str) -> str:

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd as systemd
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
 # A service without a health check must stay up that long: podman reports a start before the program inside can fail.
 SETTLE = 2.0
@@ -77,6 +77,14 @@ class Waiting:
         verdicts = {state.verdict for state in self.states.values()}
         return "failed" in verdicts or verdicts <= {"up"}
 
+    def _looked(self) -> bool:
+        """A look which podman or systemd, busy with the start, may fail to answer."""
+        try:
+            return self.look()
+        except SessionError as error:
+            self.states = {service: State("waiting", str(error)) for service in self.services}
+            return False
+
     def _settled(self, service: str, properties: t.Mapping[str, str], now: float) -> bool:
         if service not in self.settle or properties.get("Type") == "oneshot" or not service.endswith(".service"):
             return True
@@ -92,7 +100,7 @@ class Waiting:
         """Look until all are up (True), or one failed or the time is over (False)."""
         start = time.monotonic()
         pause = FIRST_PAUSE
-        while not self.look():
+        while not self._looked():
             elapsed = time.monotonic() - start
             if progress:
                 progress(self.missing(), elapsed, timeout)

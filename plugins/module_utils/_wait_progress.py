@@ -22,9 +22,11 @@ class ProgressFile:
 
     def __enter__(self) -> ProgressFile:
         if self.path:
-            # readable for the account Ansible logged in as, and never a file that was there before
-            self.handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-            os.fchmod(self.handle, 0o644)
+            # without the file there are no lines, which is no reason to fail
+            with contextlib.suppress(OSError):
+                # readable for the account Ansible logged in as, and never a file that was there before
+                self.handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+                os.fchmod(self.handle, 0o644)
         return self
 
     def __exit__(self, *dummy: object) -> None:
@@ -34,10 +36,13 @@ class ProgressFile:
                 os.unlink(self.path)
 
     def show(self, missing: t.Mapping[str, str], elapsed: float, timeout: float) -> None:
+        self.say(line(missing, elapsed, timeout))
+
+    def say(self, text: str) -> None:
         if self.handle >= 0:
-            data = line(missing, elapsed, timeout).encode()
-            os.ftruncate(self.handle, 0)
-            os.pwrite(self.handle, data, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.handle, 0)
+                os.pwrite(self.handle, text.encode(), 0)
 
 
 def line(missing: t.Mapping[str, str], elapsed: float, timeout: float) -> str:

@@ -140,11 +140,11 @@ rollback:
 import os
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, apply, plan
 from ansible_collections.patriark.homelab.plugins.module_utils._live_module import run
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._reloading import Recipe, Reloading
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
@@ -184,7 +184,7 @@ def wanted(files: list[dict[str, t.Any]]) -> dict[str, Node | None]:
     return found
 
 
-def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
+def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     files = wanted(params["files"])
     with session.files():
@@ -210,7 +210,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True, required_by={"check": ("image", "seen_at")})
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True, required_by={"check": ("image", "seen_at")})
     run(module, f"the configuration in {module.params['directory']} is", work)
 
 

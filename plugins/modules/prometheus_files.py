@@ -175,11 +175,11 @@ rollback:
 import os
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, apply, plan
 from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
 from ansible_collections.patriark.homelab.plugins.module_utils._prometheus import RULES, Prometheus
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
 
@@ -216,7 +216,7 @@ def wanted_files(params: dict[str, t.Any]) -> dict[str, str | None]:
     return files
 
 
-def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
+def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     files = wanted_files(params)
     root = params["directory"]
@@ -246,7 +246,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True)
     run(module, "the files are", work)
 
 

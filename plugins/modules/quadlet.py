@@ -331,9 +331,9 @@ rollback:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import parse_name
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._render import render
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 from ansible_collections.patriark.homelab.plugins.module_utils._transaction import (
@@ -464,7 +464,7 @@ def result_of(made: Plan, outcome: Outcome | None) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True)
     made: Plan | None = None
     try:
         session = Session(module, module.params["user"])
@@ -474,7 +474,7 @@ def main() -> None:
             made = plan(session, request)
         else:
             lingered = session.ensure()
-            with session.lock(), ProgressFile() as progress:
+            with ProgressFile() as progress, session.lock(waiting=progress.say):
                 request.progress = progress.show
                 made = plan(session, request)
                 made.linger = lingered
@@ -489,13 +489,15 @@ def main() -> None:
         tail = f" Rollback: {story['message']}." if story else ""
         module.fail_json(
             msg=f"the stack {module.params['stack']} did not come up: {error}.{tail}",
-            changed=True,
+            changed=error.touched,
             failure=details["failure"],
             failed_services=details["services"],
             rollback=story,
         )
     except SessionError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"no unit was changed: {error}")
     for finding in made.warnings:
         module.warn(str(finding))
     result = result_of(made, outcome)

@@ -195,10 +195,10 @@ rollback:
 import os
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, Plan, Service, apply, plan
 from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_quietly
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik import Probe, Traefik
@@ -240,7 +240,7 @@ def reason_of(made: Plan) -> str | None:
     return made.missing
 
 
-def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
+def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     node = wanted_node(session, params)
     folder, name = os.path.split(params["path"])
@@ -270,7 +270,7 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, required_if=[("state", "present", ["content"])], supports_check_mode=True)
+    module = QuietModule(argument_spec=SPEC, required_if=[("state", "present", ["content"])], supports_check_mode=True)
     run(module, f"{module.params['path']} is", work)
 
 

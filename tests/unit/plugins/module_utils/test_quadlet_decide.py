@@ -399,6 +399,7 @@ def test_instances_templates_and_watched_files():
         (Request("users", {}), "not a name for a stack"),
         (Request("a/b", {}), "not a name for a stack"),
         (Request("a", {"x.mount": ""}), "not a unit"),
+        (Request("a", {f"{'x' * 220}.container": ""}), "220 characters at most"),
         (Request("a", {"x.container": None}), "neither content nor sections"),
         (Request("a", {"x@y.container": None}), "needs its template x@.container"),
         (Request("a", {"x.container.d/a.conf": None}), "a drop-in needs content"),

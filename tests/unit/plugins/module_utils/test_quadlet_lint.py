@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _values as values
+from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lint import (
     lint_addresses,
+    lint_analysis,
     lint_drop_in,
     lint_duplicates,
     lint_install,
@@ -43,7 +45,7 @@ GOOD = [
     "PublishPort=8000-8010:8000-8010",
     "PublishPort=80",
     "PublishPort=127.0.0.1::80",
-    "PublishPort=${PORT}:80",
+    "PublishPort=${HOME}:80",
     "Network=a.network:ip=10.1.1.5,alias=x",
     "Network=host",
     "Network=pasta:--map-gw",
@@ -128,7 +130,7 @@ BAD = [
     ("IP=10.1.1.5\nNetwork=a.network\nNetwork=b.network", "single network"),
     ("Network=a.network\nNetwork=a.network", "named twice"),
     ("Network=host\nNetwork=a.network", "exclude other networks"),
-    ("Pod=a.pod\nPublishPort=80:80", "network of the pod"),
+    ("Pod=a.pod\nPublishPort=80:80", "of the pod"),
     ("[Unti]\nDescription=x", "unknown section [Unti]"),
 ]
 
@@ -229,6 +231,22 @@ def test_a_drop_in_counts_for_the_whole():
     assert lint_unit(unit(text, health="[Container]\nHealthCmd=x\n"), TRIXIE) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "reason", "line", "remedy"),
+    [
+        ("StartLimitBurst", "Unknown key 'StartLimitBurst' in section [Service], ignoring.", 5, "it belongs to [Unit]"),
+        ("Restrt", "Unknown key 'Restrt' in section [Service], ignoring.", 6, "did you mean Restart?"),
+        ("MemoryMax", "Invalid memory limit 'lots', ignoring", 7, "see systemd.directives(7)"),
+        ("ExecStart", "something about what the generator made", None, "see systemd.directives(7)"),
+        (None, "Service has no ExecStart=", None, ""),
+    ],
+)
+def test_what_systemd_says_is_told_of_the_line_it_comes_from(key, reason, line, remedy):
+    tested = container(service=["# first", "StartLimitBurst=1", "Restrt=always", "MemoryMax=lots"])
+    found = lint_analysis(tested, Finding("x.service", reason, "see systemd.directives(7)" if key else "", None, key, "x" if key else None))
+    assert (found.unit, found.line, found.key, found.remedy, found.reason) == ("x.container", line, key, remedy, reason)
+
+
 def test_a_drop_in_may_not_take_the_digest_away():
     assert "digest" in lint_unit(unit("[Container]\nImage=localhost/a:1\n", x="[Container]\nLabel=\n"), TRIXIE)[0].reason
 
@@ -283,13 +301,16 @@ def network(*lines):
     ],
 )
 def test_static_addresses(address, lines, reason):
-    found = lint_addresses({"x.container": container(f"Network=n.network:ip={address}"), "n.network": network(*lines)})
-    assert [reason in finding.reason for finding in found] == ([True] if reason else [])
+    units = {"x.container": container(f"Network=n.network:ip={address}"), "n.network": network(*lines)}
+    found = [finding for finding in lint_addresses(units, units) if finding.severity == "error"]
+    assert [(reason in finding.reason, finding.line) for finding in found] == ([(True, 3)] if reason else [])
 
 
 def test_an_address_given_twice():
     units = {name: container("Network=n.network:ip=10.1.1.5", name=name) for name in ("a.container", "b.container")}
-    assert [(finding.unit, "belongs to a.container" in finding.reason) for finding in lint_addresses(units)] == [("b.container", True)]
+    assert [(finding.unit, "belongs to a.container" in finding.reason) for finding in lint_addresses(units, units) if finding.severity == "error"] == [
+        ("b.container", True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -303,11 +324,12 @@ def test_an_address_given_twice():
 )
 def test_duplicates(one, other, count):
     units = {name: container(*(f"{key}={value}" for key, value in keys.items()), name=name) for name, keys in (("a.container", one), ("b.container", other))}
-    assert len(lint_duplicates(units)) == count
+    assert len(lint_duplicates(units, units)) == count
 
 
 def test_a_network_and_a_container_of_one_name_are_no_duplicates():
-    assert lint_duplicates({"x.container": container(), "x.network": unit("[Network]\n", "x.network")}) == []
+    units = {"x.container": container(), "x.network": unit("[Network]\n", "x.network")}
+    assert lint_duplicates(units, units) == []
 
 
 def test_references():

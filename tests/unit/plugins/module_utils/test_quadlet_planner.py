@@ -156,7 +156,6 @@ def test_what_systemd_has_loaded_is_believed_while_nobody_has_written_since(sess
     [
         ("web.container", "/usr/lib/systemd/user", "loaded", True),
         ("web.container", "{root}/systemd", "loaded", True),
-        ("web.container", "{root}/systemd", "masked", False),
         ("web.container", "/run/user/1000/systemd/generator", "loaded", False),
         ("web.service", "/usr/lib/systemd/user", "loaded", True),
         ("web.service", "{root}/systemd", "loaded", False),
@@ -170,6 +169,12 @@ def test_a_service_systemd_has_from_elsewhere(session, name, folder, state, take
         assert refused(session, wanted) == [(name, f"systemd has another web.service already: {path}")]
     else:
         assert plan(session, wanted).changed
+
+
+def test_a_service_that_is_masked(session):
+    session.live["web.service"] = {"LoadState": "masked", "ActiveState": "inactive", "FragmentPath": f"{session.root}/systemd/web.service"}
+    assert refused(session, request()) == [("web.container", "web.service is masked: somebody wants it not to start")]
+    assert plan(session, request(state="present")).changed
 
 
 def test_containers_of_an_older_podman_are_not_compared(session):
@@ -312,11 +317,23 @@ def test_a_kill_between_the_exchange_and_the_plain_units_is_mended(session):
     assert made.reload and sorted(made.services("restart")) == ["web.service", "web.socket"]
 
 
-def test_a_damaged_manifest_is_an_empty_one():
-    assert manifests.parse("{", "demo") == manifests.Manifest("demo")
-    assert manifests.parse(json.dumps(["x"]), "demo") == manifests.Manifest("demo")
-    text = manifests.Manifest("demo", units=["a.container"]).text()
-    assert manifests.parse(text, "demo").units == ["a.container"]
+@pytest.mark.parametrize(
+    "text", ["", "{", '["x"]', "null", '{"units": [1]}', '{"units": {"a": 1}, "files": [["x"]]}', '{"watch": {"a": 5}}', '{"watch": {"a": [5]}}']
+)
+def test_a_damaged_manifest_is_an_empty_one(session, text):
+    assert manifests.parse(text, "demo") in (manifests.Manifest("demo", damaged=True), manifests.Manifest("demo"))
+    deployed(session, plan(session, request()))
+    write_node(manifests.path(session, "demo"), Node(text))
+    made = plan(session, request())
+    assert made.files == [] and made.manifest.units == ["web.container"], "what is wanted is adopted"
+    if manifests.parse(text, "demo").damaged:
+        assert "was damaged" in made.warnings[0].reason
+
+
+def test_a_manifest_is_read_as_it_was_written():
+    made = manifests.Manifest("demo", ["a.container"], ["a.env"], {"a.container": ["/x"]}, ["s"], {"a.container": "d"}, "j")
+    assert manifests.parse(made.text(), "demo") == made
+    assert "damaged" not in made.text()
 
 
 def test_the_record_of_the_last_good_set(session):

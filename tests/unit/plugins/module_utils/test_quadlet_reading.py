@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils._account import subordinate_ids
+from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._generator import parse, parse_analysis
 from ansible_collections.patriark.homelab.plugins.module_utils._podman import by_service, health, parse_version
-from ansible_collections.patriark.homelab.plugins.module_utils._redact import redacted
+from ansible_collections.patriark.homelab.plugins.module_utils._redact import masked, named, redacted, told
 from ansible_collections.patriark.homelab.plugins.module_utils._systemd import parse_show
 from ansible_collections.patriark.homelab.plugins.module_utils._wait import judge
 
@@ -148,6 +150,48 @@ def test_one_look_at_a_service(changes, checked, settled, verdict_wanted, reason
 )
 def test_subordinate_ids(text, owned, start):
     assert subordinate_ids(text, "homelab", 1000) == (owned, start)
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ('Environment="DB_PASSWORD=hunter2 and more" X=1', "hunter2"),
+        ("PodmanArgs=--env=API_TOKEN=hunter2", "hunter2"),
+        ("SMTP_PASS=hunter2", "hunter2"),
+        ('{"user": "me", "password": "hunter2"}', "hunter2"),
+        ("  - api-key: 'hunter2'", "hunter2"),
+        ("url: postgres://me:hunter2@db/immich", "hunter2"),
+        ("Options=username=me,password=hunter2", "hunter2"),
+        ("Creds=me:hunter2", "hunter2"),
+        ("ExecStart=/usr/bin/podman image pull --creds me:hunter2 a.io/b", "hunter2"),
+        ("DISCORD_WEBHOOK=https://example.org/hunter2", "hunter2"),
+        ("# old: DB_PASSWORD=hunter2", "hunter2"),
+        ("db_password: |\n  hunter2\n\n  hunter2\nnext: 1", "hunter2"),
+        ("tokens:\n  - hunter2\nnext: 1", "hunter2"),
+        ("Environment=DB_PASSWORD=x\\\n  hunter2\\\n  hunter2\nnext=1", "hunter2"),
+    ],
+)
+def test_a_value_whose_name_tells_a_secret_is_nowhere(line, secret):
+    for shown in (*redacted(line, line + "\nmore=1", 0o644), *redacted(None, line, 0o600)):
+        assert secret not in shown
+    assert "next" not in line or "next" in redacted(None, line, 0o644)[1], "and what comes after it is shown"
+    if "\n" not in line:
+        assert secret not in named(line) + masked(line)
+        key, value = line.partition("=")[::2] if re.match(r"\w+=", line) else (None, line)
+        unit = Finding("x.container", f"the word {secret!r} is lost", "", 3, key, value)
+        assert secret not in f"{unit} {unit.as_dict()}"
+
+
+@pytest.mark.parametrize("line", ["Secret=token,type=env", "DB_PASSWORD_FILE=/run/secrets/x", "COMPASS=north", "Image=a.io/b:1", "http://a:80/b"])
+def test_other_values_are_shown(line):
+    assert redacted(None, line, 0o644)[1] == named(line) == line
+    assert line.partition("=")[2] in str(Finding("x.container", "no", "", 3, *line.partition("=")[::2]))
+
+
+def test_secrets_that_a_program_says():
+    known = told(['Environment="DB_PASSWORD=correct horse"\n', "API_TOKEN=abcdefgh\nSHORT_TOKEN=abc\nSecret=token_name,type=env\n"])
+    assert known == {"correct horse", "abcdefgh"}
+    assert masked("cannot log in as me with correct horse, abc", known) == "cannot log in as me with (hidden), abc"
 
 
 def test_a_private_file_shows_names_and_never_values():

@@ -12,7 +12,14 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lint import lint_duplicates, lint_install, lint_references, lint_unit
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lint import (
+    lint_addresses,
+    lint_duplicates,
+    lint_install,
+    lint_networks,
+    lint_references,
+    lint_unit,
+)
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_paths import lint_paths
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import Unit, parse_name
 
@@ -21,7 +28,7 @@ HEAD = "[Container]\nImage=localhost/a:1\n"
 
 
 class Trap(t.NamedTuple):
-    """text is a whole unit; told is a part of the finding, with the podman that has the trap and the severity."""
+    """text is a whole unit; told is a part of the finding, with the podman that has the trap and the severity. mended: podman without it."""
 
     what: str
     text: str
@@ -29,6 +36,7 @@ class Trap(t.NamedTuple):
     version: tuple[int, int, int] = TRIXIE
     name: str = "x.container"
     severity: str = "error"
+    mended: tuple[int, int, int] | None = None
 
 
 def container(*lines: str) -> str:
@@ -43,26 +51,43 @@ FOUND = [
     Trap("a section header that is none", "[Container\nImage=localhost/a:1\n", "not a section header"),
     Trap("an assignment before any section", "A=b\n" + HEAD, "before the first section"),
     Trap("line ends of another system", HEAD.replace("\n", "\r\n"), "carriage return"),
-    Trap("a line that starts with a blank", container(" Exec=true"), "blank at the start", (5, 3, 0)),
+    Trap("a line that starts with a blank", container(" Exec=true"), "blank at the start", (5, 3, 0), mended=TRIXIE),
+    Trap("a comment with a semicolon", container("; Exec=true"), "podman takes from 5.4 on", (5, 3, 0), mended=TRIXIE),
+    Trap("a control character", container("Exec=a\x00b"), "control character"),
     Trap("a comment inside a continued value", container("Exec=a \\", "# b", "c"), "comment or blank line inside"),
+    Trap("a value that is continued without a blank", container("Environment=A=x\\", "  B=y"), "without a blank"),
     Trap("a value that is continued into nothing", container("Exec=a \\"), "ends with a backslash"),
     Trap("a key in other letters", container("image=x"), "did you mean Image?"),
     Trap("a key that is none", container("Memmory=1g"), "not a key of [Container]"),
+    Trap("a key of [Quadlet] that is none", container("[Quadlet]", "DefaultDependency=false"), "did you mean DefaultDependencies?", NEWER),
     Trap("a section that is none", container("[Contaner]", "A=b"), "unknown section"),
     Trap("a key in the wrong section", container("Restart=always"), "it belongs to [Service]"),
     Trap("a key too new", container("ReloadCmd=x"), "needs podman 5.5; this host has 5.4.2"),
     Trap("a kind of unit too new", "[Artifact]\nArtifact=docker.io/a/b:1\n", "needs podman 5.7; this host has 5.4.2", name="x.artifact"),
-    Trap("a key of [Install] too new", container("[Install]", "UpheldBy=x.target"), "UpheldBy needs podman 5.5"),
+    Trap("a key of [Install] too new", container("[Install]", "UpheldBy=x.target"), "UpheldBy needs podman 5.5", mended=NEWER),
     Trap("[Quadlet] too new", container("[Quadlet]", "DefaultDependencies=false"), "needs podman 5.3", (5, 2, 0)),
-    Trap("the network of a container too new", container("Network=y.container"), "needs podman 5.3", (5, 2, 0)),
+    Trap("the network of a container too new", container("Network=y.container"), "needs podman 5.3", (5, 2, 0), mended=TRIXIE),
+    Trap("a template too new", container(), "templates need podman 5.0", (4, 9, 0), "x@.container", mended=TRIXIE),
+    Trap("a template's container without a name of its own", container(), "a name with @", (5, 1, 2), "x@.container", mended=TRIXIE),
+    Trap("healthy too new", container(HEALTHY, "Notify=healthy"), "needs podman 5.0", (4, 9, 0), mended=TRIXIE),
+    Trap("several limits, too new", container("Ulimit=core=0:0", "Ulimit=nofile=9:9"), "only the last", (4, 9, 0), mended=TRIXIE),
+    Trap("several options, too new", "[Network]\nOptions=mtu=9000\nOptions=metric=5\n", "only the last", (4, 9, 0), "x.network", mended=TRIXIE),
     # how keys are read
     Trap("a boolean that is none", container("NoNewPrivileges=maybe"), "podman takes it as false"),
-    Trap("a word without = in Environment", container("Environment=HOME"), "dropped before podman 5.6"),
+    Trap("a key with one value, given twice", container("IP=10.1.1.5", "IP=10.1.1.6"), "only the last of these lines", severity="warning"),
+    Trap("quotes that podman keeps", container("Timezone='Europe/Oslo'"), "a part of the value"),
+    Trap("quotes that an older podman keeps", container('Timezone="Europe/Oslo"'), "a part of the value", (4, 9, 0), mended=TRIXIE),
+    Trap("quotes that podman cuts", container('Entrypoint=sh -c "true"'), "matched or not", mended=(5, 8, 2)),
+    Trap("quotes around a value that is not split", container('Tmpfs="/run"'), "a part of the value"),
+    Trap("a log driver that is empty", container("LogDriver="), "the option that follows"),
+    Trap("an entry point that is not cleared", container("Entrypoint="), "keeps the image's", severity="warning", mended=(5, 8, 2)),
+    Trap("a word without = in Environment", container("Environment=HOME"), "dropped before podman 5.6", mended=NEWER),
     Trap("a value of two words in Environment", container("Environment=A=one two"), "the word 'two' is lost"),
     Trap("a value of two words in Label", container("Label=a=one two"), "the word 'two' is lost"),
     Trap("a value of two words in Annotation", container("Annotation=a=one two"), "the word 'two' is lost"),
     Trap("a quote that does not end in Environment", container('Environment="A=b'), "unterminated quote"),
     Trap("a quote that does not end in PodmanArgs", container('PodmanArgs="x'), "unterminated quote"),
+    Trap("a quote that does not end in Sysctl", container('Sysctl="a=b'), "unterminated quote"),
     Trap("a quote that does not end in Exec", container("Exec=sh -c 'x"), "unterminated quote"),
     *(
         Trap(f"an escape podman does not know in {key}", container(f"{key}={value}\\q"), "unsupported escape")
@@ -77,11 +102,16 @@ FOUND = [
             ("Mount", "type=tmpfs,target=/"),
             ("EnvironmentFile", "/a"),
             ("Mask", "/a"),
+            ("Unmask", "/a"),
         )
     ),
     Trap("a % that systemd expands or refuses", container("Exec=echo 100%"), "not a systemd specifier"),
+    Trap("a variable only the container has", container("Exec=pg_isready -U ${PGUSER}"), "systemd puts nothing in for PGUSER", severity="warning"),
     Trap("an optional environment file", container("EnvironmentFile=-/a"), "no optional environment files"),
     Trap("an option of Secret that is none", container("Secret=s,typ=env"), "unknown secret option"),
+    Trap("an owner of a Secret that is none", container("Secret=s,uid=root"), "is a number"),
+    Trap("rights of a Secret that are none", container("Secret=s,mode=rw"), "octal"),
+    Trap("a device that may be there too late", container("AddDevice=-/dev/dri"), "maybe before it is there", severity="warning"),
     Trap("a type of Secret that is none", container("Secret=s,type=file"), "mount or env"),
     # values nobody looks at before the start
     Trap("an address that is none", container("IP=999.1.2.3"), "not an IP address"),
@@ -99,13 +129,14 @@ FOUND = [
     Trap("a network named twice", container("Network=n.network", "Network=n.network"), "named twice"),
     Trap("one address for two networks", container("IP=10.1.1.5", "Network=a.network", "Network=b.network"), "single network"),
     Trap("options after another container's network", container("Network=y.container:alias=x"), "options cannot follow"),
-    Trap("a port on a member of a pod", container("Pod=p.pod", "PublishPort=80:80"), "network of the pod"),
+    Trap("a port on a member of a pod", container("Pod=p.pod", "PublishPort=80:80"), "of the pod"),
     Trap("deprecated keys", container("VolatileTmp=true"), "deprecated", severity="warning"),
     # health checks
     Trap("quotes around a check, kept", container('HealthCmd="curl x"'), "whole name", (4, 9, 0)),
     Trap("quotes around a check, cut", container('HealthCmd=sh -c "test -f /x"'), "cuts every double quote"),
     Trap("quotes around a check, one pair cut", container('HealthCmd="a" b "c"'), "do not belong together", NEWER),
-    Trap("a check as an array with CMD", container('HealthCmd=["CMD","curl"]'), "never succeeds"),
+    Trap("a check as an array with CMD", container('HealthCmd=["CMD","curl"]'), "never succeeds", mended=NEWER),
+    Trap("a start-up check as an array with CMD", container(HEALTHY, 'HealthStartupCmd=["CMD","x"]'), "never succeeds", mended=NEWER),
     Trap("a check as an array that is none", container("HealthCmd=['curl','x']"), "is none", NEWER),
     Trap("an interval without a check", container("HealthInterval=3s"), "there is no HealthCmd"),
     Trap("a start-up interval without a start-up check", container(HEALTHY, "HealthStartupInterval=3s"), "there is no HealthStartupCmd"),
@@ -114,46 +145,109 @@ FOUND = [
     Trap("two that restart", container(HEALTHY, "HealthOnFailure=restart"), "both restart"),
     Trap("healthy without a check", container("Notify=healthy"), "status 125"),
     Trap("healthy that comes too late", container("Notify=healthy", HEALTHY, "HealthStartPeriod=600s"), "TimeoutStartSec=690"),
+    Trap("healthy that may come too late", container("Notify=healthy", HEALTHY, "HealthRetries=9"), "may take 270 s", severity="warning"),
     Trap("healthy that never comes", container("Notify=healthy", HEALTHY, "HealthInterval=disable"), "never gets healthy"),
     Trap("checks that look into the wrong store", container(HEALTHY, "GlobalArgs=--transient-store"), "transient store"),
-    Trap("checks of podman 5.1.0", container(HEALTHY), "wrong intervals", (5, 1, 0), severity="warning"),
+    Trap("checks of podman 5.1.0", container(HEALTHY), "wrong intervals", (5, 1, 0), severity="warning", mended=(5, 1, 1)),
     # names
     Trap("a name that nothing can refer to", "[Network]\nNetworkName=%i-x\n", "breaks what refers", name="x.network", severity="warning"),
     Trap("[Install] of a template", container("[Install]", "WantedBy=default.target"), "template itself", name="x@.container", severity="warning"),
-    Trap("a pod of podman 5.5.0", "[Pod]\n", "wrong name", (5, 5, 0), "x.pod"),
+    Trap("a pod of podman 5.5.0", "[Pod]\n", "wrong name", (5, 5, 0), "x.pod", mended=(5, 5, 1)),
     # habits
     Trap("an update that is never taken back", container("AutoUpdate=registry"), "back only when", severity="warning"),
     Trap("an update of a digest", "[Container]\nAutoUpdate=registry\nImage=a.io/b@sha256:" + "a" * 64 + "\n", "never updated", severity="warning"),
 ]
 
 
+def told_of(trap, version):
+    found = lint_unit(Unit(parse_name(trap.name), trap.text), version)
+    return [finding for finding in found if trap.told in f"{finding.reason} {finding.remedy}"], found
+
+
 @pytest.mark.parametrize("trap", FOUND, ids=lambda trap: trap.what)
 def test_it_is_told(trap):
-    found = lint_unit(Unit(parse_name(trap.name), trap.text), trap.version)
-    told = [finding for finding in found if trap.told in f"{finding.reason} {finding.remedy}"]
+    told, found = told_of(trap, trap.version)
     assert told, found
     assert {finding.severity for finding in told} == {trap.severity}
     assert all(finding.remedy or "must be one of" in finding.reason for finding in told)
-    assert all(finding.line for finding in told if finding.key is None or finding.value is not None), "the line is known where there is one"
+    of_a_line = [finding for finding in told if finding.value is not None or (finding.key is None and "@" not in trap.name)]
+    assert all(finding.line for finding in of_a_line), "the line is known where there is one"
+    if trap.mended:
+        assert told_of(trap, trap.mended)[0] == [], "and not to those whose podman is without it"
 
 
 def units(**texts):
     return {name.replace("_", "."): Unit(parse_name(name.replace("_", ".")), text) for name, text in texts.items()}
 
 
-def test_two_units_with_one_service():
-    assert "service one.service" in lint_duplicates(units(a_container=container("ServiceName=one"), b_container=container("ServiceName=one")))[0].reason
-
-
-def test_two_units_with_one_container():
-    assert "container one" in lint_duplicates(units(a_container=container("ContainerName=one"), b_container=container("ContainerName=one")))[0].reason
+NET = "[Network]\nSubnet=10.1.1.0/24\nIPRange=10.1.1.128/25\n"
 
 
 @pytest.mark.parametrize(
-    "line", ["Network=no.network", "Volume=no.volume:/x", "Pod=no.pod", "Image=no.image", "Image=no.build", "Mount=type=volume,source=no.volume,target=/x"]
+    ("judge", "texts", "told", "severity"),
+    [
+        (lint_duplicates, {"a_container": container("ServiceName=one"), "b_container": container("ServiceName=one")}, "service one.service", "error"),
+        (lint_duplicates, {"a_container": container("ContainerName=one"), "b_container": container("ContainerName=one")}, "container one is made", "error"),
+        (lint_duplicates, {"a_container": container("ContainerName=one"), "b_pod": "[Pod]\nPodName=one\n"}, "pod one is made by a.container", "error"),
+        (lint_networks, {"a_network": NET, "b_network": "[Network]\nSubnet=10.1.0.0/16\n"}, "overlaps with 10.1.1.0/24 of a.network", "error"),
+        (lint_networks, {"b_network": "[Network]\nSubnet=10.1.1.0/24\nGateway=10.1.2.1\n"}, "outside 10.1.1.0/24", "error"),
+        (lint_networks, {"b_network": "[Network]\nSubnet=10.1.1.0/24\nIPRange=10.1.2.0/25\n"}, "outside 10.1.1.0/24", "error"),
+        (lint_networks, {"b_network": "[Network]\nSubnet=10.1.1.0/24\nIPRange=10.1.1.9-10.1.2.9\n"}, "10.1.2.9 is outside", "error"),
+        (lint_addresses, {"n_network": NET, "b_container": container("Network=n.network:ip=10.1.2.5")}, "outside n.network", "error"),
+        (lint_addresses, {"n_network": NET, "b_container": container("Network=n.network", "IP=10.1.1.1")}, "the gateway", "error"),
+        (lint_addresses, {"n_network": NET, "b_container": container("Network=n.network:ip=10.1.1.200")}, "comes first without", "warning"),
+        (lint_addresses, {"n_network": NET[:29], "b_container": container("Network=n.network:ip=10.1.1.5")}, "comes first without", "warning"),
+        (
+            lint_addresses,
+            {"a_container": container("Network=n.network:ip=10.1.1.5"), "b_container": container("Network=n.network", "IP=10.1.1.5")},
+            "belongs to a.container already",
+            "error",
+        ),
+    ],
+)
+def test_two_units_that_do_not_fit_together(judge, texts, told, severity):
+    found = judge(units(**texts), units(**texts))
+    assert [(finding.unit[0], told in finding.reason, finding.severity) for finding in found][:1] == [("b", True, severity)]
+    assert found[0].line and found[0].remedy
+    assert judge(units(**texts), {}) == [], "what is not ours is not blamed on us"
+
+
+def test_units_that_fit_together():
+    fitting = units(n_network=NET, m_network=NET.replace("10.1.1", "10.1.2"), a_container=container("Network=n.network:ip=10.1.1.5"), n_pod="[Pod]\n")
+    assert [judge(fitting, fitting) for judge in (lint_duplicates, lint_networks, lint_addresses)] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Network=no.network",
+        "Volume=no.volume:/x",
+        "Pod=no.pod",
+        "Image=no.image",
+        "Image=no.build",
+        "Mount=type=volume,source=no.volume,target=/x",
+        "[Unit]\nAfter=x.service no.container",
+        "[Unit]\nBindsTo=no.pod",
+    ],
 )
 def test_a_unit_that_is_nowhere(line):
-    assert [finding.key for finding in lint_references(units(x_container=container(line)), {"x.container"})] == [line.partition("=")[0]]
+    found = lint_references(units(x_container=container(line)), {"x.container"})
+    assert [(finding.key, bool(finding.line)) for finding in found] == [(line.rpartition("\n")[2].partition("=")[0], True)]
+
+
+def test_a_drop_in_too_new():
+    unit = Unit(parse_name("x.container"), container(), {"x.container.d/a.conf": "[Container]\nReadOnly=true\n"})
+    assert "drop-ins need podman 5.0" in lint_unit(unit, (4, 9, 0))[0].reason
+    assert lint_unit(unit, TRIXIE) == []
+
+
+def test_the_line_of_a_drop_in_is_known():
+    unit = Unit(
+        parse_name("x.container"),
+        container(),
+        {f"x.container.d/{name}.conf": "[Container]\n" for name in "ac"} | {"x.container.d/b.conf": "# b\n[Container]\nGroup=5\n"},
+    )
+    assert [(finding.unit, finding.line) for finding in lint_unit(unit, TRIXIE)] == [("x.container.d/b.conf", 3)]
 
 
 def test_paths_that_are_nowhere():

@@ -5,11 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _stack_files
-from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_node, read_tree, remove_file, replace_tree, write_node
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import (
+    Node,
+    read_node,
+    read_tree,
+    remove_file,
+    replace_tree,
+    tidy,
+    write_node,
+)
 
 OLD = {"a.container": Node("a1"), "b.container": Node("b"), "c.env": Node("c", 0o600), "a.container.d/x.conf": Node("x"), "conf/f.yml": Node("f")}
 
@@ -121,18 +130,72 @@ def test_killed_between_the_exchange_and_the_move_of_a_foreign_directory(stack, 
     assert set(listing(stack)) == {"a.container", "folder/file"}
 
 
+class Libc:
+    """Of a file system without exchange."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def renameat2(self, *args):
+        _stack_files.ctypes.set_errno(22)
+        return -1
+
+
 def test_a_file_system_without_exchange(stack, monkeypatch):
-    class Libc:
-        def __init__(self, *args, **kwargs):
-            pass
-
-        def renameat2(self, *args):
-            _stack_files.ctypes.set_errno(22)
-            return -1
-
     monkeypatch.setattr(_stack_files.ctypes, "CDLL", Libc)
     replace_tree(str(stack), {"a.container": Node("a2")}, set(OLD))
     assert listing(stack) == {"a.container": Node("a2")}
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("back", [True, False])
+def test_killed_at_any_call_nothing_of_anybody_is_lost(tmp_path, monkeypatch, exchange, back):
+    """Folders of others beside new and old ones of ours, and the next run wants the new or the old set."""
+    new = {"a.container": Node("a2"), "conf/f.yml": OLD["conf/f.yml"], "d.container.d/y.conf": Node("y")}
+    if not exchange:
+        monkeypatch.setattr(_stack_files.ctypes, "CDLL", Libc)
+    number = 0
+    while True:
+        number += 1
+        root = tmp_path / str(number) / "demo"
+        replace_tree(str(root), OLD, set())
+        theirs = ("folder/file", "conf/theirs/file", "a.container.d/theirs.conf")
+        for name in theirs:
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_text(name)
+        (root / "empty").mkdir()
+        theirs = {name: read_node(str(root / name)) for name in theirs}
+        calls = []
+
+        def stepped(real, number=number, calls=calls):
+            def call(*args, **kwargs):
+                calls.append(args)
+                if len(calls) == number:
+                    raise KeyboardInterrupt
+                return real(*args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as context:
+            for name in ("rename", "link", "unlink", "mkdir", "rmdir"):
+                context.setattr(os, name, stepped(getattr(os, name)))
+            context.setattr(_stack_files, "_sync", stepped(_stack_files._sync))
+            if exchange:
+                context.setattr(_stack_files, "_exchange", stepped(_stack_files._exchange))
+            with contextlib.suppress(KeyboardInterrupt):
+                replace_tree(str(root), new, set(OLD))
+                break
+        found = {name: node for name, node in listing(root).items() if name not in theirs and name != ".new-set"}
+        assert found in (OLD, new) or (not exchange and found == {})
+        wanted = OLD if back else new
+        if found == wanted:
+            tidy(str(root), {*OLD, *new})
+        else:
+            replace_tree(str(root), wanted, {*OLD, *new})
+        assert listing(root) == {**wanted, **theirs}, calls[-1]
+        assert (root / "empty").is_dir()
+        assert sorted(os.listdir(root.parent)) == ["demo"]
+    assert number > 20
 
 
 def test_single_files(tmp_path):

@@ -1,0 +1,471 @@
+# Copyright (c) 2026, the patriark.homelab maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One transaction against a host that is simulated: real files, and a systemd and podman that do what these files say.
+
+It is killed before each of its steps, its disk is full at each of them, and its services fail: what is left is looked at, and the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+
+import pytest
+from ansible_collections.patriark.homelab.plugins.module_utils import _manifest as manifests
+from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
+from ansible_collections.patriark.homelab.plugins.module_utils import _stack_files, _wait
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DIGEST_LABEL
+from ansible_collections.patriark.homelab.plugins.module_utils._request import CompanionFile, Request
+from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretRequest
+from ansible_collections.patriark.homelab.plugins.module_utils._transaction import TransactionError, TransactionFailed, execute, plan
+
+
+class Killed(BaseException):
+    """The power is gone."""
+
+
+class Module:
+    check_mode = False
+
+    def get_bin_path(self, name):
+        return f"/usr/bin/{name}" if name == "podman" else None
+
+
+class Host:
+    """A host and an account's session on it.
+
+    loaded: unit -> text as systemd has read it; running: unit -> text it was started from; enabled: plain units.
+    A unit whose text holds "broken" fails to start. steps: everything that changed something, in order; trouble: what happens instead
+    of the step of that number.
+    """
+
+    system = False
+    user = "somebody"
+    home = "/home/somebody"
+    lingering = True
+    exists = ready = True
+
+    def __init__(self, root, program):
+        self.module = Module()
+        self.root = str(root)
+        self.unit_dir, self.systemd_dir, self.state_dir = (f"{root}/{name}" for name in ("units", "systemd", "state"))
+        self.search_dirs = [self.unit_dir]
+        self.program = program
+        self.loaded, self.running, self.enabled, self.failed = {}, {}, set(), set()
+        self.secrets = {}
+        self.steps, self.trouble = [], {}
+
+    @contextlib.contextmanager
+    def files(self):
+        yield
+
+    def step(self, what):
+        self.steps.append(what)
+        trouble = self.trouble.get(len(self.steps))
+        if trouble:
+            raise trouble
+
+    # what lies there
+
+    def on_disk(self, folder=None):
+        folder = folder or f"{self.unit_dir}/demo"
+        found = {}
+        for base, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in files:
+                if not name.startswith("."):
+                    with open(os.path.join(base, name), encoding="utf-8") as handle:
+                        found[os.path.relpath(os.path.join(base, name), folder)] = handle.read()
+        return found
+
+    def units(self):
+        quadlets = {re.sub(r"\.container$", ".service", name): text for name, text in self.on_disk().items() if name.endswith(".container")}
+        return {**quadlets, **self.on_disk(self.systemd_dir)}
+
+    def reboot(self):
+        self.loaded, self.running, self.failed = self.units(), {}, set()
+        for name, text in self.loaded.items():
+            if name.endswith(".service") or name in self.enabled:
+                self.start(name, text)
+
+    def start(self, name, text):
+        if "broken" in text:
+            self.failed.add(name)
+            self.running.pop(name, None)
+        else:
+            self.running[name] = text
+            self.failed.discard(name)
+
+    # programs
+
+    def run(self, args):
+        if args[-1] == "-version":
+            return 0, "5.4.2\n", ""
+        if args[0] == "journalctl":
+            return 0, "it says DB_PASSWORD=rosebud and that sesame-street is shut\n", ""
+        folder = args[1].partition("=")[2]
+        names = sorted(name for dummy, dummy2, files in os.walk(folder) for name in files if name.endswith(".container"))
+        return 0, "".join(f"---{name[:-10]}.service---\n[Service]\nExecStart=/usr/bin/podman run {name}\n\n" for name in names), ""
+
+    def systemctl(self, *args):
+        verb, names = args[0], [name for name in args[1:] if not name.startswith("-")]
+        if verb == "show":
+            return 0, "\n".join(self.shown(name) for name in names), ""
+        self.step(f"systemctl {' '.join(args)}")
+        if verb == "daemon-reload":
+            self.loaded = self.units()
+        for name in names:
+            if verb in ("start", "restart"):
+                if name not in self.loaded:
+                    return 5, "", f"Unit {name} not found."
+                if verb == "restart" or name not in self.running:
+                    self.start(name, self.loaded[name])
+            elif verb == "stop":
+                self.running.pop(name, None)
+            elif verb == "reset-failed":
+                self.failed.discard(name)
+            elif verb == "enable":
+                self.enabled.add(name)
+            elif verb == "disable":
+                self.enabled.discard(name)
+        return 0, "", ""
+
+    def shown(self, name):
+        known = name in self.loaded
+        place = self.systemd_dir if not name.endswith(".service") else "/run/user/1000/systemd/generator"
+        facts = {
+            "LoadState": "loaded" if known else "not-found",
+            "ActiveState": "active" if name in self.running else "failed" if name in self.failed else "inactive",
+            "Result": "exit-code" if name in self.failed else "success",
+            "ExecMainStatus": "1",
+            "NeedDaemonReload": "yes" if known and self.units().get(name) != self.loaded[name] else "no",
+            "FragmentPath": f"{place}/{name}" if known else "",
+            "UnitFileState": "enabled" if name in self.enabled else "disabled",
+            "Type": "notify",
+        }
+        return "".join(f"{key}={value}\n" for key, value in facts.items())
+
+    def podman(self, *args, data=None):
+        containers = {f"systemd-{name[:-8]}": text for name, text in self.running.items() if name.endswith(".service")}
+        if args[:2] == ("container", "inspect"):
+            return 0, json.dumps([self.inspected(name, containers[name]) for name in args[2:] if name in containers]), ""
+        if args[:2] == ("image", "inspect"):
+            return 0, "".join("i1\n" for dummy in args[4:]), ""
+        if args[:2] == ("secret", "ls"):
+            return 0, "".join(f"id-{value} {name}\n" for name, value in self.secrets.items()), ""
+        if args[:2] == ("secret", "inspect"):
+            return 0, json.dumps([{"Spec": {"Name": name}, "SecretData": self.secrets[name]} for name in args[3:]]), ""
+        if args[:2] == ("secret", "create"):
+            self.step(f"podman {' '.join(args)}")
+            self.secrets[args[-2]] = data
+            return 0, "", ""
+        assert args[:1] == ("stop",), args
+        return 0, "", ""
+
+    def inspected(self, name, text):
+        digest = re.search(rf"{re.escape(DIGEST_LABEL)}=(\S+)", text)
+        log = [{"ExitCode": 1, "Output": "no: token=abcdefgh"}]
+        return {
+            "Name": name,
+            "Image": "i1",
+            "Config": {"Labels": {DIGEST_LABEL: digest.group(1)} if digest else {}, "Secrets": [{"Name": "key", "ID": f"id-{self.secrets.get('key')}"}]},
+            "State": {"Health": {"Status": "healthy", "Log": log}},
+        }
+
+
+def container(image, more=""):
+    return f"[Container]\nImage=localhost/{image}:1\n{more}[Install]\nWantedBy=default.target\n"
+
+
+TICK = "[Timer]\nOnCalendar={}\n[Install]\nWantedBy=timers.target\n"
+OLD = Request(
+    "demo",
+    {
+        "web.container": container("web", "EnvironmentFile=web.env\nSecret=key\n"),
+        "db.container": container("db"),
+        "gone.container": container("gone"),
+        "tick.timer": TICK.format("daily"),
+        "past.timer": TICK.format("yearly"),
+    },
+    {"web.env": CompanionFile("A=1\n")},
+    secrets=[SecretRequest("key", "sesame-street")],
+)
+NEW = Request(
+    "demo",
+    {
+        "web.container": container("web", "EnvironmentFile=web.env\nSecret=key\nReadOnly=true\n"),
+        "web.container.d/more.conf": "[Container]\nTmpfs=/tmp\n",
+        "db.container": container("db"),
+        "added.container": container("added", "Volume=./conf:/etc/conf:ro\n"),
+        "tick.timer": TICK.format("weekly"),
+        "soon.timer": TICK.format("hourly"),
+    },
+    {"web.env": CompanionFile("A=2\n"), "conf/x.yml": CompanionFile("x: 1\n", 0o644)},
+    secrets=[SecretRequest("key", "open-sesame")],
+)
+BAD = Request(
+    "demo",
+    {**NEW.units, "web.container": container("broken", "EnvironmentFile=web.env\nSecret=key\nEnvironment=DB_PASSWORD=rosebud\n")},
+    NEW.files,
+    secrets=NEW.secrets,
+)
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    program = tmp_path / "generator"
+    program.write_text("")
+    monkeypatch.setattr(podman, "generator", lambda session: str(program))
+    monkeypatch.setattr(_wait, "SETTLE", 0.0)
+    made = Host(tmp_path, str(program))
+    for name in ("rename", "link", "unlink", "mkdir", "rmdir"):
+        monkeypatch.setattr(os, name, stepped(made, name, getattr(os, name)))
+    monkeypatch.setattr(_stack_files, "_exchange", stepped(made, "exchange", _stack_files._exchange))
+    return made
+
+
+def stepped(host, name, real):
+    def call(*args, **kwargs):
+        if host.root in str(args) and not (name == "mkdir" and os.path.isdir(args[0])):
+            host.step(f"{name} {' '.join(str(arg) for arg in args)}".replace(host.root, ""))
+        return real(*args, **kwargs)
+
+    return call
+
+
+def run(host, request):
+    made = plan(host, request)
+    return made, execute(host, request, made)
+
+
+def failure_of(host, request):
+    try:
+        run(host, request)
+    except (OSError, TransactionFailed) as error:
+        return error
+    return None
+
+
+def texts(request, host):
+    """What lies there when a request is deployed: quadlets and files, and plain units."""
+    made = plan(host, request)
+    return {name: node.content for name, node in made.tree.items()}, {name: node.content for name, node in made.plain.items()}
+
+
+def state_of(host):
+    """Everything somebody could see."""
+    left = sorted(name for folder in (host.unit_dir, host.systemd_dir, f"{host.state_dir}/stacks") for name in os.listdir(folder) if name.startswith("."))
+    return {
+        "units": host.on_disk(),
+        "plain": host.on_disk(host.systemd_dir),
+        "running": dict(host.running),
+        "loaded": dict(host.loaded),
+        "enabled": set(host.enabled),
+        "secrets": dict(host.secrets),
+        "owned": sorted(manifests.load(host, "demo").units),
+        "unfinished": manifests.load_previous(host, "demo") is not None,
+        "left": left,
+    }
+
+
+def deployed(host, request):
+    run(host, request)
+    host.steps.clear()
+    return state_of(host)
+
+
+def test_a_change_in_one_reload_and_one_restart(host):
+    deployed(host, OLD)
+    before = dict(host.running)
+    outcome = run(host, NEW)[1]
+    after = state_of(host)
+    assert (after["units"], after["plain"]) == texts(NEW, host)
+    assert sorted(host.running) == ["added.service", "db.service", "soon.timer", "tick.timer", "web.service"]
+    assert [step for step in host.steps if step.startswith("systemctl")] == [
+        "systemctl stop gone.service past.timer",
+        "systemctl reset-failed gone.service past.timer",
+        "systemctl disable past.timer",
+        "systemctl daemon-reload",
+        "systemctl enable soon.timer tick.timer",
+        "systemctl restart --no-block web.service tick.timer",
+        "systemctl start --no-block added.service soon.timer",
+    ]
+    assert outcome.changed and host.running["db.service"] == before["db.service"]
+    assert (after["unfinished"], after["left"]) == (False, [])
+    again, outcome = run(host, NEW)
+    assert not again.changed and not outcome.changed
+
+
+def whole(found, one, other):
+    """Whether each file is that of one of two sets, or missing where one of them has none."""
+    return all(found.get(name) in (one.get(name), other.get(name)) for name in {*found, *one, *other})
+
+
+@pytest.mark.parametrize(("then", "reboot"), [("the same", False), ("back", True), ("bad", False)])
+def test_killed_before_any_step(host, then, reboot):
+    """The next run wants the same, or what was before, or something that fails. Or the power is gone, and the machine starts again first."""
+    good = {}
+    for name, request in (("new", NEW), ("old", OLD)):
+        good[name] = deployed(host, request)
+    backup = shutil.copytree(host.root, f"{host.root}-backup")
+    facts = [dict(host.loaded), dict(host.running), set(host.enabled), dict(host.secrets)]
+    number = 0
+    while True:
+        number += 1
+        shutil.rmtree(host.root)
+        shutil.copytree(backup, host.root)
+        host.loaded, host.running, host.enabled, host.secrets = (type(fact)(fact) for fact in facts)
+        host.failed = set()
+        host.steps, host.trouble = [], {number: Killed()}
+        with contextlib.suppress(Killed):
+            run(host, NEW)
+            break
+        where = host.steps[-1]
+        left = {"units": host.on_disk(), "plain": host.on_disk(host.systemd_dir)}
+        assert left["units"] in (good["old"]["units"], good["new"]["units"]), f"neither the old nor the new set, killed before {where}"
+        # plain units lie one by one among those of others
+        assert whole(left["plain"], good["old"]["plain"], good["new"]["plain"]), where
+        if "exchange" not in str(host.steps[:-1]):
+            assert left["plain"] == good["old"]["plain"], where
+        finished = left["units"] == good["new"]["units"] and manifests.load_previous(host, "demo") is None
+        if reboot:
+            host.reboot()
+        if then == "bad":
+            with pytest.raises(TransactionFailed) as caught:
+                run(host, BAD)
+            assert caught.value.details["rollback"]["healthy"], where
+            expected = good["new" if finished else "old"]
+        else:
+            expected = good["new" if then == "the same" else "old"]
+            run(host, NEW if then == "the same" else OLD)
+        found = state_of(host)
+        if then == "bad":
+            # what the record of the last good set cannot tell: the value that a secret had
+            found["secrets"] = expected["secrets"]
+        for key in expected:
+            assert found[key] == expected[key], f"killed before {where}"
+        if then != "bad":
+            assert not plan(host, NEW if then == "the same" else OLD).changed, where
+    assert number > 30, "there are that many steps"
+
+
+def test_a_full_disk_at_any_step(host):
+    old = deployed(host, OLD)
+    backup = shutil.copytree(host.root, f"{host.root}-backup")
+    facts = [dict(host.loaded), dict(host.running), set(host.enabled), dict(host.secrets)]
+    number, told = 0, set()
+    while True:
+        number += 1
+        shutil.rmtree(host.root)
+        shutil.copytree(backup, host.root)
+        host.loaded, host.running, host.enabled, host.secrets = (type(fact)(fact) for fact in facts)
+        host.steps, host.trouble = [], {number: OSError(errno.ENOSPC, "No space left on device")}
+        error = failure_of(host, NEW)
+        if error is None and len(host.steps) < number:
+            break
+        outcome, found, where = "", state_of(host), f"full before {host.steps[number - 1]}"
+        if isinstance(error, OSError):
+            outcome = "nothing was done"
+        elif error and error.details["rollback"]:
+            outcome = "rolled back"
+            assert error.details["rollback"]["done"], where
+        elif error:
+            outcome = "could not be recorded"
+            assert outcome in str(error) and found["unfinished"], where
+        told.add(outcome)
+        if outcome in ("nothing was done", "rolled back"):
+            assert found == old, where
+            again = {name for step in host.steps[number:] for name in step.split() if step.startswith("systemctl restart") and "." in name}
+            if "daemon-reload" not in str(host.steps[:number]):
+                assert again <= {"gone.service", "past.timer"}, f"only what was stopped is started again, {where}"
+        else:
+            assert (found["units"], found["plain"]) == texts(NEW, host), where
+        host.trouble = {}
+        run(host, NEW)
+        assert (state_of(host)["unfinished"], state_of(host)["left"], plan(host, NEW).changed) == (False, [], False), where
+    assert told == {"nothing was done", "rolled back", "could not be recorded"}
+
+
+def test_a_rollback_brings_everything_back_and_tells_both_stories(host):
+    old = deployed(host, OLD)
+    with pytest.raises(TransactionFailed) as caught:
+        run(host, BAD)
+    details = caught.value.details
+    assert "web.service: failed (exit-code" in details["failure"]
+    assert details["rollback"]["done"] and details["rollback"]["healthy"]
+    assert sorted(details["rollback"]["services"]) == ["gone.service", "past.timer", "tick.timer", "web.service"]
+    assert state_of(host) == old
+    assert not plan(host, OLD).changed, "the next run starts clean"
+    story = details["services"]["web.service"]
+    assert story["journal"] == ["it says DB_PASSWORD=(hidden) and that (hidden) is shut"]
+
+
+def test_left_as_it_is_when_asked_for(host):
+    deployed(host, OLD)
+    bad = Request(**{**vars(BAD), "on_failure": "leave"})
+    with pytest.raises(TransactionFailed) as caught:
+        run(host, bad)
+    assert caught.value.details["rollback"] is None
+    assert host.on_disk() == texts(BAD, host)[0] and "web.service" in host.failed
+    assert manifests.load_previous(host, "demo") is None
+    run(host, OLD)
+    assert sorted(host.running) == ["db.service", "gone.service", "past.timer", "tick.timer", "web.service"]
+
+
+def test_absent_removes_what_is_ours_and_says_what_stays(host):
+    deployed(host, OLD)
+    with open(f"{host.unit_dir}/demo/theirs.container", "w", encoding="utf-8") as handle:
+        handle.write(container("theirs"))
+    made = run(host, Request("demo", {}, state="absent"))[0]
+    assert made.notes == [f"{host.unit_dir}/demo/theirs.container stays: it is not in the record of the stack"]
+    assert (sorted(host.on_disk()), host.on_disk(host.systemd_dir), host.running, host.enabled) == (["theirs.container"], {}, {}, set())
+    assert host.secrets == {"key": "sesame-street"}, "data may need it"
+    assert manifests.load(host, "demo") is None
+    assert not plan(host, Request("demo", {}, state="absent")).changed
+
+
+def test_a_service_that_goes_up_and_down_is_waited_for(host, monkeypatch):
+    deployed(host, OLD)
+    real = host.shown
+    monkeypatch.setattr(
+        host, "shown", lambda name: real(name) + ("NRestarts=7\nActiveEnterTimestampMonotonic=9999999999999999\n" if name == "web.service" else "")
+    )
+    made, outcome = run(host, OLD)
+    assert (made.changed, sorted(outcome.services)) == (False, sorted(host.running))
+    monkeypatch.setattr(host, "shown", lambda name: real(name).replace("ActiveState=active", "ActiveState=activating") if name == "web.service" else real(name))
+    with pytest.raises(TransactionFailed) as caught:
+        run(host, Request(**{**vars(OLD), "wait_timeout": 0}))
+    assert "web.service: activating" in str(caught.value) and not caught.value.touched
+
+
+def test_an_answer_that_fails_during_the_wait_is_no_failure(host, monkeypatch):
+    real, asked = host.systemctl, []
+
+    def systemctl(*args):
+        asked.append(args)
+        if args[0] == "show" and len([one for one in asked if one[0] == "show"]) == 3:
+            return 1, "", "busy"
+        return real(*args)
+
+    monkeypatch.setattr(host, "systemctl", systemctl)
+    monkeypatch.setattr(_wait, "FIRST_PAUSE", 0.0)
+    assert sorted(run(host, OLD)[1].services) == sorted(host.running)
+
+
+def test_a_record_by_a_newer_version_is_not_touched(host):
+    deployed(host, OLD)
+    path = manifests.path(host, "demo")
+    with open(path, encoding="utf-8") as handle:
+        text = json.dumps({**json.load(handle), "version": 2, "news": {"a": 1}})
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write(text)
+    with pytest.raises(TransactionError, match="a newer version of this collection"):
+        plan(host, NEW)
+    assert plan(host, Request("other", {"other.container": container("other")})).changed, "that stack is not in the way of others"
+    with pytest.raises(TransactionError, match="stack demo"):
+        plan(host, Request("other", {"web.container": container("other")}))
