@@ -48,8 +48,13 @@ def variables() -> dict[str, t.Any]:
 VARIABLES = variables()
 
 
-ROWS = "{{ __host_checks + __host_state_checks + __networks_checks + __immich_image_checks + __immich_checks }}"
+ROWS = "{{ __host_checks + __host_state_checks + __networks_plan_checks + __networks_checks + __immich_image_checks + __immich_checks }}"
 FACTS = {"host": "{{ __host_facts }}", "networks": "{{ __networks_facts }}", "images": "{{ __immich_images }}", "immich": "{{ __immich_facts }}"}
+# What preflight asks, before a deployment and after.
+PREFLIGHT = (
+    "{{ __host_checks + __host_room_checks + __networks_plan_checks + __immich_image_checks + __immich_request_checks }}",
+    {**{key: FACTS[key] for key in ("host", "networks", "images")}, "request": "{{ __immich_request }}"},
+)
 
 
 def engine() -> Templar:
@@ -66,10 +71,10 @@ def engine() -> Templar:
 ENGINE = engine()
 
 
-def results(recorded: dict[str, t.Any], inventory: dict[str, t.Any] | None = None) -> list[_checks.Result]:
+def results(recorded: dict[str, t.Any], inventory: dict[str, t.Any] | None = None, asked: tuple[str, dict[str, str]] = (ROWS, FACTS)) -> list[_checks.Result]:
     ENGINE.available_variables = {**VARIABLES, **recorded, **trusted(inventory or {})}
-    facts = {key: ENGINE.template(trust_as_template(text)) for key, text in FACTS.items()}
-    return _checks.evaluate(ENGINE.template(trust_as_template(ROWS)), facts)
+    facts = {key: ENGINE.template(trust_as_template(text)) for key, text in asked[1].items()}
+    return _checks.evaluate(ENGINE.template(trust_as_template(asked[0])), facts)
 
 
 class Machine:
@@ -82,8 +87,16 @@ class Machine:
         self.info["host"]["time"]["epoch"] = int(time.time())
         self.units, self.probes, self.paths = self.info["units"], self.info["probes"], self.info["paths"]
 
-    def unmet(self) -> list[str]:
-        return sorted(result.name for result in results(self.all, self.inventory) if not result.ok)
+    def unmet(self, asked: tuple[str, dict[str, str]] = (ROWS, FACTS)) -> list[str]:
+        return sorted(result.name for result in results(self.all, self.inventory, asked) if not result.ok)
+
+    def bare(self) -> None:
+        """Neither account nor podman, and nothing that could be asked."""
+        for info in (self.host, self.info):
+            info.update(units={}, secrets=[], networks={}, others=[], findings=[])
+            info["host"].update(podman_version=None, cgroup_controllers=[])
+            info["host"]["account"].update(exists=False, uid=None, gid=None, home=None, linger=False, session_ready=False, subuid_count=0, subgid_count=0)
+        self.networks.clear()
 
     def database(self, key: str, value: t.Any) -> None:
         self.probes["database"]["stdout"] = json.dumps({**json.loads(self.probes["database"]["stdout"]), key: value})
@@ -246,18 +259,65 @@ def test_every_row_was_seen_to_fail() -> None:
 def test_nothing_at_all_is_no_good_day() -> None:
     """A host on which nothing can be asked: what is wrong with the host is said, and the rest is not called right."""
     machine = Machine()
-    for info in (machine.host, machine.info):
-        info.update(units={}, secrets=[], networks={}, others=[], findings=[])
-        info["host"].update(podman_version=None, cgroup_controllers=[])
-        info["host"]["account"].update(exists=False, uid=None, gid=None, home=None, linger=False, session_ready=False, subuid_count=0, subgid_count=0)
+    machine.bare()
     for probe in machine.probes:
         machine.probes[probe] = {"rc": None, "stdout": "", "stderr": "", "reason": "not there"}
     for place in machine.paths:
         machine.paths[place] = {"exists": False, "reason": None}
     machine.info["checksums"].update(rc=None, reason="not there", listed=0, checked=0)
     machine.storage.clear()
-    machine.networks.clear()
     machine.all["ansible_facts"]["mount_points"] = {}
     found = results(machine.all)
     assert {result.name for result in found if not result.ok} == {"podman is installed", "account homelab exists", f"pool {POOL} is mounted"}
     assert sum(not result.looked_at for result in found) > 25
+
+
+ADMIN = {"email": "admin@example.org", "name": "Admin", "password": "x"}
+SCANS = {"name": "scans", "path": "/srv/scans", "owner": "admin@example.org"}
+REQUESTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
+    ("GiB free for images, below /home", lambda m: m.host["paths"].update({"/home/homelab": {"exists": True, "free": 7 << 30, "free_percent": 50.0}})),
+    ("file systems that are nearly full", lambda m: m.host["paths"].update({POOL: {"exists": True, "mount": POOL, "free": 1 << 30, "free_percent": 4.9}})),
+    ("networks that differ from the plan", lambda m: m.networks["networks"][0].update(drift=[{"key": "subnet", "live": "a", "planned": "b"}])),
+    ("plan of the networks", lambda m: (m.networks.clear(), m.networks.update(msg="subnets overlap", findings=[{"network": "photos"}]))),
+    ("pool is mounted", lambda m: m.all["__immich_host"].update(pool_mounted=False)),
+    ("devices for transcoding that the host lacks, or the account may not use", lambda m: m.inventory.update(immich_devices="nvenc")),
+    ("devices for machine learning that the host lacks, or the account may not use", lambda m: m.inventory.update(immich_ml_devices="openvino")),
+    (
+        "settings leave a device unused that the server has",
+        lambda m: (m.all["__immich_host"].update(devices={"dri": True}), m.inventory.update(immich_settings={"ffmpeg": {"accel": "disabled"}})),
+    ),
+    ("settings that this release of Immich does not know", lambda m: m.inventory.update(immich_settings={"trash": {"dayz": 7}})),
+    ("secrets among the plain settings", lambda m: m.inventory.update(immich_settings={"oauth": {"clientSecret": "x"}})),
+    ("several hosts for machine learning without a settings file", lambda m: m.inventory.update(immich_ml_urls=["http://a:3003", "http://b:3003"])),
+    ("addresses of machine learning, which is off", lambda m: m.inventory.update(immich_ml_urls=["http://a:3003"], immich_ml_enabled=False)),
+    ("passwords that are needed", lambda m: m.inventory.update(immich_database_external={"host": "db"})),
+    ("passwords that nothing uses", lambda m: m.inventory.update(immich_redis_password="x")),
+    ("declared without an administrator", lambda m: m.inventory.update(immich_users=[ADMIN])),
+    (
+        "names of external libraries that are no names of folders",
+        lambda m: m.inventory.update(immich_admin=ADMIN, immich_external_libraries=[{**SCANS, "name": "a/b"}]),
+    ),
+    (
+        "owners of external libraries that are not declared",
+        lambda m: m.inventory.update(immich_admin=ADMIN, immich_external_libraries=[{**SCANS, "owner": "nobody@example.org"}]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "change"), REQUESTS, ids=[row[:40] for row, dummy in REQUESTS])
+def test_preflight_names_what_stands_in_the_way_and_nothing_else(row: str, change: t.Callable[[Machine], t.Any]) -> None:
+    machine = Machine()
+    machine.host["paths"].update(
+        {"/home/homelab": {"exists": True, "free": 20 << 30, "free_percent": 50.0}, "/home": {"exists": True, "free": 20 << 30, "free_percent": 50.0}}
+    )
+    change(machine)
+    assert machine.unmet(PREFLIGHT) == [row]
+
+
+def test_a_bare_host_is_fit_and_its_plan_is_judged() -> None:
+    machine = Machine()
+    machine.bare()
+    machine.host["paths"]["/home"] = {"exists": True, "free": 20 << 30, "free_percent": 50.0}
+    assert machine.unmet(PREFLIGHT) == []
+    machine.networks.update(msg="subnets overlap", findings=[{"network": "photos"}])
+    assert machine.unmet(PREFLIGHT) == ["plan of the networks"]
