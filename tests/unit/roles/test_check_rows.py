@@ -8,10 +8,12 @@ import copy
 import functools
 import json
 import pathlib
+import re
 import time
 import typing as t
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.patriark.homelab.plugins.filter import immich_gate, immich_settings, network_lines, pairs
@@ -32,20 +34,25 @@ def trusted(value: t.Any) -> t.Any:
     return trust_as_template(value) if isinstance(value, str) else value
 
 
-def variables() -> dict[str, t.Any]:
-    """What the roles and the example of the card define."""
+def variables(*inventories: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What the roles define, and inventories over it."""
     loader = DataLoader()
     found: dict[str, t.Any] = {}
-    files = [f"roles/{role}/defaults/main.yml" for role in ("host", "networks", "immich")]
-    files += [str(path.relative_to(ROOT)) for role in ("host", "networks", "immich") for path in sorted((ROOT / "roles" / role / "vars").rglob("*.yml"))]
+    roles = ("host", "networks", "traefik", "immich")
+    files = [f"roles/{role}/defaults/main.yml" for role in roles]
+    files += [str(path.relative_to(ROOT)) for role in roles for path in sorted((ROOT / "roles" / role / "vars").rglob("*.yml"))]
     for name in files:
-        found.update(loader.load_from_file(str(ROOT / name)))
-    for name in ("examples/card/inventory.yml", "tests/images/inventory.yml"):
-        found.update(loader.load_from_file(str(ROOT / name))["all"]["vars"])
-    return t.cast("dict[str, t.Any]", trusted(found))
+        found.update(loader.load_from_file(str(ROOT / name), trusted_as_template=True))
+    for each in inventories:
+        found.update(each["all"]["vars"])
+    return found
 
 
-VARIABLES = variables()
+def inventory(name: str) -> dict[str, t.Any]:
+    return t.cast("dict[str, t.Any]", DataLoader().load_from_file(str(ROOT / name), trusted_as_template=True))
+
+
+VARIABLES = variables(inventory("examples/card/inventory.yml"), inventory("tests/images/inventory.yml"))
 
 
 ROWS = "{{ __host_checks + __host_state_checks + __networks_plan_checks + __networks_checks + __immich_image_checks + __immich_checks }}"
@@ -71,8 +78,8 @@ def engine() -> Templar:
 ENGINE = engine()
 
 
-def results(recorded: dict[str, t.Any], inventory: dict[str, t.Any] | None = None, asked: tuple[str, dict[str, str]] = (ROWS, FACTS)) -> list[_checks.Result]:
-    ENGINE.available_variables = {**VARIABLES, **recorded, **trusted(inventory or {})}
+def results(recorded: dict[str, t.Any], more: dict[str, t.Any] | None = None, asked: tuple[str, dict[str, str]] = (ROWS, FACTS)) -> list[_checks.Result]:
+    ENGINE.available_variables = {**VARIABLES, **recorded, **trusted(more or {})}
     facts = {key: ENGINE.template(trust_as_template(text)) for key, text in asked[1].items()}
     return _checks.evaluate(ENGINE.template(trust_as_template(asked[0])), facts)
 
@@ -321,3 +328,42 @@ def test_a_bare_host_is_fit_and_its_plan_is_judged() -> None:
     assert machine.unmet(PREFLIGHT) == []
     machine.networks.update(msg="subnets overlap", findings=[{"network": "photos"}])
     assert machine.unmet(PREFLIGHT) == ["plan of the networks"]
+
+
+def documented() -> dict[str, dict[str, t.Any]]:
+    """The inventories that people copy: the examples, and that of docs/install.md, without a domain and then with one."""
+    found = {path.parent.name: inventory(str(path.relative_to(ROOT))) for path in sorted((ROOT / "examples").glob("*/inventory.yml"))}
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/install.md").read_text(encoding="utf-8"), re.DOTALL)
+    first = trusted(yaml.safe_load(blocks[0]))
+    found["install"] = first
+    kept = {key: value for key, value in first["all"]["vars"].items() if key not in ("homelab_networks", "immich_server_networks", "immich_publish")}
+    found["install, domain"] = {"all": {"vars": {**kept, **trusted(yaml.safe_load(blocks[-1]))}}}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(documented()))
+def test_an_inventory_that_people_copy_fits_a_host(name: str) -> None:
+    people = documented()[name]
+    rows, facts = PREFLIGHT
+    if "homelab_domain" in people["all"]["vars"]:
+        rows = rows.replace(" }}", " + __traefik_plan_checks + __immich_ingress_checks }}")
+        facts = {**facts, "traefik": "{{ __traefik_plan }}", "ingress": "{{ __immich_ingress_plan }}"}
+    machine = Machine()
+    machine.host["paths"]["/home"] = {"exists": True, "free": 20 << 30, "free_percent": 50.0}
+    machine.all["__immich_host"].update(postgresql_data="", recorded_image="")
+    machine.all["ansible_facts"]["mount_points"]["/mnt/pool"] = {"fstype": "btrfs"}
+    secrets = dict.fromkeys(("vault_admin_password", "vault_anna_password", "vault_ben_password", "vault_oauth_secret"), "x")
+    ENGINE.available_variables = {
+        **variables(people),
+        **machine.all,
+        **secrets,
+        "ansible_check_mode": False,
+        "__traefik_planning": True,
+        "__traefik_plugin": {},
+    }
+    found = _checks.evaluate(ENGINE.template(trust_as_template(rows)), {key: ENGINE.template(trust_as_template(text)) for key, text in facts.items()})
+    assert [result.name for result in found if not result.ok] == (["nobody asks CrowdSec"] if name == "card" else [])
+
+
+def test_the_least_inventory_is_short() -> None:
+    assert len((ROOT / "examples/minimal/inventory.yml").read_text(encoding="utf-8").splitlines()) < 15
