@@ -299,7 +299,6 @@ def authority(folder: pathlib.Path, port: int, http_port: int, dns: int, managem
             process.wait()
 
 
-@pytest.mark.skipif(not PEBBLE.exists(), reason="tests/setup fetches pebble")
 @pytest.mark.parametrize("challenge", ["http-01", "dns-01"])
 def test_a_certificate_comes_from_an_authority(challenge: str, tmp_path: pathlib.Path) -> None:
     certificate, key = pair("localhost")
