@@ -33,7 +33,7 @@ class Users:
 
     Attributes:
         found: one text for each use, with the name of the process.
-        blind: processes that this account could not look into.
+        blind: processes that this account could not look into, at least.
         bound: whether the tree is also mounted at another place of our own mount namespace.
     """
 
@@ -55,7 +55,8 @@ def _process(pid: str) -> str:
             unit = unit_of(stream.read())
     except OSError:
         return f"process {pid}"
-    return f"{name} (pid {pid}{', ' + unit if unit else ''})"
+    # Any account may name its processes as it likes.
+    return printable(f"{name} (pid {pid}{', ' + unit if unit else ''})")
 
 
 def unit_of(cgroup: str) -> str:
@@ -162,7 +163,10 @@ def users(real: str, inodes: dict[Key, str]) -> Users:
     device, root = inside(real, own)
     result.bound = any(_within(mount, device, root) and not (mount.point + "/").startswith(real.rstrip("/") + "/") for mount in own)
     spaces = {os.readlink("/proc/self/ns/mnt")}
-    for pid in pids():
+    there = pids()
+    # Mounted with hidepid, /proc does not even list the processes of others; the first is always somebody else's.
+    result.blind = 0 if "1" in there else 1
+    for pid in there:
         seen = set()
         try:
             # One by one: what was found before a refusal counts.

@@ -227,7 +227,7 @@ def preflight(real: str, nocow: bool | None, subvolume: bool, skip: t.Container[
     result.errors.extend(obstacles(found, using, result.method, free, subvolume, fixed))
     if using.blind:
         advice = "; run as root to see every user of the directory" if os.geteuid() else ""
-        result.warnings.append(f"{using.blind} processes could not be looked into as uid {os.geteuid()}{advice}")
+        result.warnings.append(f"at least {using.blind} processes could not be looked into as uid {os.geteuid()}{advice}")
     result.amount = found.allocated if result.method == COPY else found.wrong_allocated
     return result
 

@@ -399,7 +399,7 @@ class _Compare(_btrfs_walk.Walk):
         os.close(self.against.pop())
 
     def _same(self, path: str, mine: os.stat_result, other: os.stat_result) -> None:
-        key, twin = (mine.st_dev, mine.st_ino), (other.st_dev, other.st_ino)
+        key = (mine.st_dev, mine.st_ino)
         if self.seen.get(key) != _signature(mine):
             raise Changed(f"{printable(path)} changed while it was copied")
         fields = ["st_mode", "st_uid", "st_gid", "st_mtime_ns", "st_rdev"]
@@ -408,7 +408,9 @@ class _Compare(_btrfs_walk.Walk):
         for field in fields:
             if getattr(mine, field) != getattr(other, field):
                 raise BtrfsError(f"the copy of {printable(path)} differs in {field}: {getattr(other, field)}, not {getattr(mine, field)}")
-        if self.twins.setdefault(key, twin) != twin:
+        twin = (other.st_dev, other.st_ino)
+        # One entry for every file of a large library would take much memory.
+        if mine.st_nlink > 1 and self.twins.setdefault(key, twin) != twin:
             raise BtrfsError(f"the copy of {printable(path)} lost a hard link")
 
     def _same_file(self, path: str, name: str, fd: int, other: int) -> None:

@@ -40,6 +40,15 @@ def test_the_service_of_a_process() -> None:
     assert _btrfs_busy.unit_of("0::/init.scope\n") == ""
 
 
+def test_a_process_may_have_any_name() -> None:
+    before = pathlib.Path("/proc/self/comm").read_bytes()
+    try:
+        pathlib.Path("/proc/self/comm").write_bytes(b"\x1b[2Jpo\xffst\n")
+        assert _btrfs_busy._process("self").startswith("\\x1b[2Jpo\\xffst (pid self")
+    finally:
+        pathlib.Path("/proc/self/comm").write_bytes(before)
+
+
 @pytest.mark.parametrize(
     "real, wanted",
     [
@@ -95,6 +104,15 @@ def test_a_process_that_ends_meanwhile_hides_nobody_of_its_namespace(code: int, 
     monkeypatch.setattr(_btrfs_busy._btrfs_walk, "read_mountinfo", mountinfo)
     monkeypatch.setattr(os, "readlink", lambda path: "mnt:[1]" if "self" in path else "mnt:[2]")
     assert _btrfs_busy.users("/mnt/pool/pg", {}).found == ["12 has it mounted on /data"]
+
+
+@pytest.mark.parametrize("there, blind", [(["1", "11"], 0), (["11"], 1)])
+def test_processes_that_are_not_even_listed_are_told(there: list[str], blind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_btrfs_busy, "pids", lambda: there)
+    monkeypatch.setattr(_btrfs_busy, "_files_of", lambda *_: iter(()))
+    monkeypatch.setattr(_btrfs_busy, "_kernel_users", lambda *_: iter(()))
+    monkeypatch.setattr(os, "readlink", lambda path: "mnt:[1]")
+    assert _btrfs_busy.users("/", {}).blind == blind
 
 
 @pytest.mark.parametrize(
