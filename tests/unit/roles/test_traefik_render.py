@@ -385,6 +385,8 @@ def test_sockets_are_handed_over_and_no_port_is_published() -> None:
     assert "Sockets=traefik-web.socket traefik-websecure.socket" in lines
     assert {"Requires=traefik-web.socket traefik-websecure.socket", "After=traefik-web.socket traefik-websecure.socket"} <= set(lines)
     assert not [line for line in lines if line.startswith(("PublishPort", "AddCapability"))]
+    (first,) = [line for line in lines if line.startswith("ExecStartPre=")]
+    assert " --network systemd-reverse_proxy --network systemd-monitoring " in first and first.endswith(" docker.io/library/traefik:v3.7.15 300")
     networks = [line for line in lines if line.startswith("Network=")]
     assert len(networks) == 2 and "ip=10.89.2.69" in networks[0] and "ip=10.89.4.69" in networks[1]
 
@@ -392,7 +394,7 @@ def test_sockets_are_handed_over_and_no_port_is_published() -> None:
 def test_published_ports_on_request() -> None:
     lines = unit(traefik_listen="published", traefik_http3=True)
     assert [line for line in lines if line.startswith("PublishPort")] == ["PublishPort=80:80/tcp", "PublishPort=443:443/tcp", "PublishPort=443:443/udp"]
-    assert "AddCapability=NET_BIND_SERVICE" in lines and not [line for line in lines if "socket" in line]
+    assert "AddCapability=NET_BIND_SERVICE" in lines and not [line for line in lines if "socket" in line or line.startswith("ExecStart")]
 
 
 @pytest.mark.parametrize("datagram", [False, True])
