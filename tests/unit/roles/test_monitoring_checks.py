@@ -7,6 +7,7 @@ real machine, one change at a time."""
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import pathlib
 import typing as t
@@ -24,8 +25,13 @@ RECORDED = json.loads((pathlib.Path(__file__).parent / "data" / "monitoring-prom
 Change = t.Callable[[dict[str, t.Any]], t.Any]
 
 
-def templated(text: str, **more: t.Any) -> t.Any:
+@functools.cache
+def plugins() -> None:
     init_plugin_loader()
+
+
+def templated(text: str, **more: t.Any) -> t.Any:
+    plugins()
     loader = DataLoader()
     variables: dict[str, t.Any] = {}
     for file in (ROOT / "roles/monitoring/defaults/main.yml", *sorted((ROOT / "roles/monitoring/vars/main").glob("*.yml"))):
@@ -84,7 +90,7 @@ def test_what_cannot_be_meant_is_told(options: dict[str, t.Any], name: str) -> N
     [
         {"receivers": [{"name": "mine", "discord_configs": [{"webhook_url_file": "/run/secrets/x"}]}], "routes": [{"receiver": "mine"}]},
         {"publish": {"prometheus": ["127.0.0.1:9090"], "grafana": ["[::1]:3000"]}},
-        {"prometheus_image": "registry.example.org:5000/prometheus@sha256:" + "0" * 64},
+        {"prometheus_image": "registry.example.org:5000/prometheus@sha256:" + "0a" * 32},
         {"retention_days": 32},
     ],
 )
