@@ -107,6 +107,12 @@ class Decision:
         self.request = stack.request
         self.listed = set(plan.before.units) if plan.before else set()
         self.findings: list[Finding] = []
+        self.acted: set[str] = set()
+        self.drop_ins: dict[str, list[str]] = {}
+        for text in [*stack.request.units, *removed]:
+            target = text.partition("/")[0]
+            if "/" in text:
+                self.drop_ins.setdefault(target[:-2], []).append(text)
 
     def make(self) -> list[Finding]:
         plan, live, state = self.plan, self.live, self.request.state
@@ -130,16 +136,15 @@ class Decision:
         return self.findings
 
     def _act(self, verb: str, items: t.Iterable[tuple[str, str]]) -> None:
-        known = set(self.plan.services("start", "restart", "stop"))
         for service, reason in items:
-            if service not in known:
-                known.add(service)
+            if service not in self.acted:
+                self.acted.add(service)
                 self.plan.actions.append(Action(service, verb, reason))
 
     def _start(self) -> None:
         plan, live = self.plan, self.live
-        for name, member in ((self.stack.services[member.service], member) for member in self.stack.in_order()):
-            unit, service = member.unit, member.service
+        for member in self.stack.in_order():
+            unit, service, name = member.unit, member.service, member.unit.name.text
             if unit.name.kind == "build":
                 self._build(name, member)
             elif unit.name.kind == "volume":
@@ -291,8 +296,7 @@ class Decision:
 
     def _parts(self, name: str, unit: Unit) -> list[str]:
         """The files of the stack that make this unit what it is. Whoever changed one may have restarted it since."""
-        of_unit = (f"{name}.d/", f"{unit.name.template_name}.d/")
-        drop_ins = [text for text in [*self.request.units, *self.removed] if text.startswith(of_unit)]
+        drop_ins = [*self.drop_ins.get(name, []), *self.drop_ins.get(unit.name.template_name or "", [])]
         return [name, *drop_ins, *(file for file in self.request.files if unit.mentions(file))]
 
     def _what_changed(self, name: str, member: Member, parts: t.Sequence[str]) -> str:

@@ -52,8 +52,7 @@ def matches(lines: t.Iterable[str], pattern: str, last: int) -> dict[str, t.Any]
 
 def log(session: Session, service: str, pattern: str, since: int, last: int) -> dict[str, t.Any]:
     """The lines a service and its container wrote in the last seconds, and whether they could be read."""
-    scope = "--unit" if session.system else "--user-unit"
-    rc, out, err = session.run(["journalctl", "--no-pager", "--quiet", "--output=cat", f"--since=-{since}s", f"{scope}={service}"])
+    rc, out, err = session.journal(service, f"--since=-{since}s")
     if rc != 0:
         return {"readable": False, "count": 0, "last": [], "reason": err.strip() or f"journalctl ended with {rc}"}
     return {"readable": True, "reason": None, **matches(out.splitlines(), pattern, last)}

@@ -348,7 +348,7 @@ def _container(unit: Unit, version: Version, report: _Report) -> None:
     if unit.get("Group") and not unit.get("User"):
         report.add(own, "Group", "Group needs User", "add User=")
     if unit.get("Pod"):
-        for key in ("PublishPort", "Network", "IP", "IP6", "NetworkAlias", "AddHost", "HostName", "DNS", "UserNS"):
+        for key in ("PublishPort", "Network", "IP", "IP6", "NetworkAlias", "AddHost", "HostName", "DNS", "UserNS", "UIDMap", "GIDMap"):
             if unit.merged.all(own, key):
                 report.add(own, key, "a member of a pod uses the network and the namespaces of the pod", "move it to the .pod unit")
     for key in dict.fromkeys(entry.key for entry in unit.merged.entries if entry.section == own and entry.key.startswith("Health")):

@@ -28,8 +28,9 @@ def lint_paths(
     elsewhere: list[Finding] = []
     future = {os.path.join(folder, name) for name in files}
     future.update(parent for path in list(future) for parent in _parents(path))
+    own = {unit.service for unit in units.values() if unit.name.kind == "service" or unit.on_demand}
     for unit in units.values():
-        if unit.name.template or _prepared(unit, units):
+        if unit.name.template or _prepared(unit, own):
             continue
         for entry, said in _needed(unit):
             path = said.replace("%h", home)
@@ -53,9 +54,8 @@ def _parents(path: str) -> t.Iterator[str]:
         yield path
 
 
-def _prepared(unit: Unit, units: t.Mapping[str, Unit]) -> bool:
-    """Whether something that runs before may make what is missing."""
-    own = {other.service for other in units.values() if other.name.kind == "service" or other.on_demand}
+def _prepared(unit: Unit, own: t.Container[str]) -> bool:
+    """Whether something that runs before may make what is missing. own: services of the stack that do work."""
     return bool(unit.merged.all("Service", "ExecStartPre")) or any(
         needed in own or needed.endswith((".mount", ".automount")) for needed in unit.needs() if needed != unit.service
     )

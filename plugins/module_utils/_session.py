@@ -144,6 +144,9 @@ class Session:
         argv = list(args)
         if not self.system and os.geteuid() == 0:
             argv = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--", *argv]
+        return self._command(argv, data)
+
+    def _command(self, argv: t.Sequence[str], data: str | bytes | None = None) -> tuple[int, str, str]:
         cwd = self.home if os.path.isdir(self.home) else "/"
         rc, out, err = self.module.run_command(argv, data=data, binary_data=True, environ_update=self.env, cwd=cwd, expand_user_and_vars=False)
         return int(rc), str(out), str(err)
@@ -154,6 +157,17 @@ class Session:
 
     def podman(self, *args: str, data: str | bytes | None = None) -> tuple[int, str, str]:
         return self.run(["podman", *args], data=data)
+
+    def journal(self, unit: str, *options: str) -> tuple[int, str, str]:
+        """The bare lines of a unit and its container."""
+        command = ["journalctl", "--no-pager", "--quiet", "--output=cat", *options]
+        if self.system:
+            return self.run([*command, f"--unit={unit}"])
+        if os.geteuid() != 0:
+            return self.run([*command, f"--user-unit={unit}"])
+        # a journal that is kept in memory is not open to accounts; these are the lines that --user-unit means
+        account = f"_UID={self.uid}"
+        return self._command([*command, account, f"_SYSTEMD_USER_UNIT={unit}", "+", account, f"USER_UNIT={unit}"])
 
     @contextlib.contextmanager
     def files(self) -> t.Iterator[None]:

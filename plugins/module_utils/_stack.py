@@ -181,7 +181,7 @@ class Stack:
     def in_order(self) -> list[Member]:
         """What others need comes first, so that one call to systemctl queues it first."""
         rank = {"volume": 0, "network": 0, "image": 0, "artifact": 0, "build": 1, "socket": 2, "pod": 2, "container": 3, "kube": 3}
-        waiting = sorted(self.members, key=lambda name: (rank.get(self.members[name].unit.name.kind, 4), list(self.members).index(name)))
+        waiting = sorted(self.members, key=lambda name: rank.get(self.members[name].unit.name.kind, 4))
         services, done = self.services, dict[str, Member]()
 
         def visit(name: str, above: tuple[str, ...]) -> None:

@@ -110,6 +110,8 @@ def tidy(root: str, owned: t.Container[str], paths: t.Iterable[str] = ()) -> Non
     for path in [os.path.join(root, _NEW_SET), *map(_temporary, paths)]:
         if os.path.lexists(path):
             os.unlink(path)
+    if os.path.isdir(root) and not os.listdir(root):
+        os.rmdir(root)
 
 
 def remove_file(path: str) -> None:

@@ -49,6 +49,5 @@ def show(session: Session, units: t.Sequence[str], properties: str = PROPERTIES)
 
 def journal(session: Session, unit: str, lines: int = 20, since: float = 0.0) -> list[str]:
     """The last lines a unit and its container wrote since a time (seconds since 1970). Empty when the journal cannot be read."""
-    scope = "--unit" if session.system else "--user-unit"
-    rc, out, dummy = session.run(["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={4 * lines}", f"--since=@{int(since)}", f"{scope}={unit}"])
+    rc, out, dummy = session.journal(unit, f"--lines={4 * lines}", f"--since=@{int(since)}")
     return [line for line in out.splitlines() if not _EVENT.match(line)][-lines:] if rc == 0 else []

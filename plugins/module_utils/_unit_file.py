@@ -46,7 +46,10 @@ class UnitFile:
         self.sections: dict[str, int] = {}
         self.problems: list[Problem] = []
         self._section_end: dict[str, int] = {}
+        self._by_key: dict[tuple[str, str], list[Entry]] = {}
         self._parse()
+        for entry in self.entries:
+            self._by_key.setdefault((entry.section, entry.key), []).append(entry)
 
     def _parse(self) -> None:
         if self.text.startswith("\ufeff"):
@@ -102,14 +105,13 @@ class UnitFile:
     def all(self, section: str, key: str) -> list[Entry]:
         """The assignments of a repeatable key that count: an empty one resets those before it."""
         found: list[Entry] = []
-        for entry in self.entries:
-            if entry.section == section and entry.key == key:
-                found = [*found, entry] if entry.value else []
+        for entry in self._by_key.get((section, key), []):
+            found = [*found, entry] if entry.value else []
         return found
 
     def last(self, section: str, key: str) -> Entry | None:
         """The assignment of a single key that counts: the last one, unless it is empty."""
-        found = [entry for entry in self.entries if entry.section == section and entry.key == key]
+        found = self._by_key.get((section, key))
         return found[-1] if found and found[-1].value else None
 
     def value(self, section: str, key: str, default: str = "") -> str:

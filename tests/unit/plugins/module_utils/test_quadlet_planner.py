@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _manifest as manifests
@@ -342,3 +343,38 @@ def test_the_record_of_the_last_good_set(session):
     assert found.tree["a"].content.startswith("[Container]") and found.active == ["a.service"]
     manifests.drop_previous(session, "demo")
     assert manifests.load_previous(session, "demo") is None
+
+
+def steps_of(work):
+    """How many instructions of Python something takes."""
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return count
+
+
+def test_four_times_as_many_units_take_four_times_the_work(tmp_path, session):
+    work = {}
+    for count in (20, 80):
+        units = [
+            (f"u{number}.container", f"[Unit]\nAfter=u{number - 1}.container\n{WEB}[Container]\nEnvironment=A=b\nVolume=/tmp:/x\n")
+            for number in range(1, count)
+        ]
+        wanted = request(("u0.container", WEB), *units)
+        host = FakeSession(tmp_path / str(count))
+        work["new", count] = steps_of(lambda host=host, wanted=wanted: plan(host, wanted))
+        deployed(host, plan(host, wanted))
+        host.live = {f"u{number}.service": {"LoadState": "loaded", "ActiveState": "active", "NeedDaemonReload": "no"} for number in range(count)}
+        work["as it was", count] = steps_of(lambda host=host, wanted=wanted: plan(host, wanted))
+    for what in ("new", "as it was"):
+        assert work[what, 80] < 4.4 * work[what, 20], work

@@ -106,11 +106,12 @@ class Host:
     def run(self, args):
         if args[-1] == "-version":
             return 0, "5.4.2\n", ""
-        if args[0] == "journalctl":
-            return 0, "it says DB_PASSWORD=rosebud and that sesame-street is shut\n", ""
         folder = args[1].partition("=")[2]
         names = sorted(name for dummy, dummy2, files in os.walk(folder) for name in files if name.endswith(".container"))
         return 0, "".join(f"---{name[:-10]}.service---\n[Service]\nExecStart=/usr/bin/podman run {name}\n\n" for name in names), ""
+
+    def journal(self, unit, *options):
+        return 0, "it says DB_PASSWORD=rosebud and that sesame-street is shut\n", ""
 
     def systemctl(self, *args):
         verb, names = args[0], [name for name in args[1:] if not name.startswith("-")]
@@ -427,6 +428,27 @@ def test_absent_removes_what_is_ours_and_says_what_stays(host):
     assert host.secrets == {"key": "sesame-street"}, "data may need it"
     assert manifests.load(host, "demo") is None
     assert not plan(host, Request("demo", {}, state="absent")).changed
+
+
+def test_a_removal_killed_before_any_step(host):
+    deployed(host, OLD)
+    backup = shutil.copytree(host.root, f"{host.root}-backup")
+    facts = [dict(host.loaded), dict(host.running), set(host.enabled)]
+    number = 0
+    gone = Request("demo", {}, state="absent")
+    while True:
+        number += 1
+        shutil.rmtree(host.root)
+        shutil.copytree(backup, host.root)
+        host.loaded, host.running, host.enabled = (type(fact)(fact) for fact in facts)
+        host.steps, host.trouble = [], {number: Killed()}
+        with contextlib.suppress(Killed):
+            run(host, gone)
+            break
+        run(host, gone)
+        left = [name for folder in (host.unit_dir, host.systemd_dir, f"{host.state_dir}/stacks") for name in os.listdir(folder)]
+        assert (left, host.loaded, host.running, host.enabled) == ([], {}, {}, set()), f"killed before {host.steps[number - 1]}"
+    assert number > 10
 
 
 def test_a_service_that_goes_up_and_down_is_waited_for(host, monkeypatch):

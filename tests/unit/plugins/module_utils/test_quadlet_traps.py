@@ -129,7 +129,10 @@ FOUND = [
     Trap("a network named twice", container("Network=n.network", "Network=n.network"), "named twice"),
     Trap("one address for two networks", container("IP=10.1.1.5", "Network=a.network", "Network=b.network"), "single network"),
     Trap("options after another container's network", container("Network=y.container:alias=x"), "options cannot follow"),
-    Trap("a port on a member of a pod", container("Pod=p.pod", "PublishPort=80:80"), "of the pod"),
+    *(
+        Trap(f"{line} on a member of a pod", container("Pod=p.pod", line), "of the pod")
+        for line in ("PublishPort=80:80", "Network=n.network", "AddHost=a:10.1.1.1", "HostName=x", "UserNS=keep-id", "UIDMap=0:0:10")
+    ),
     Trap("deprecated keys", container("VolatileTmp=true"), "deprecated", severity="warning"),
     # health checks
     Trap("quotes around a check, kept", container('HealthCmd="curl x"'), "whole name", (4, 9, 0)),

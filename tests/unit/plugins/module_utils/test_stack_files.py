@@ -151,6 +151,7 @@ def test_a_file_system_without_exchange(stack, monkeypatch):
 @pytest.mark.parametrize("back", [True, False])
 def test_killed_at_any_call_nothing_of_anybody_is_lost(tmp_path, monkeypatch, exchange, back):
     """Folders of others beside new and old ones of ours, and the next run wants the new or the old set."""
+    old = {**OLD, "b.container.d/only-ours.conf": Node("o")}
     new = {"a.container": Node("a2"), "conf/f.yml": OLD["conf/f.yml"], "d.container.d/y.conf": Node("y")}
     if not exchange:
         monkeypatch.setattr(_stack_files.ctypes, "CDLL", Libc)
@@ -158,7 +159,7 @@ def test_killed_at_any_call_nothing_of_anybody_is_lost(tmp_path, monkeypatch, ex
     while True:
         number += 1
         root = tmp_path / str(number) / "demo"
-        replace_tree(str(root), OLD, set())
+        replace_tree(str(root), old, set())
         theirs = ("folder/file", "conf/theirs/file", "a.container.d/theirs.conf")
         for name in theirs:
             (root / name).parent.mkdir(exist_ok=True)
@@ -183,15 +184,15 @@ def test_killed_at_any_call_nothing_of_anybody_is_lost(tmp_path, monkeypatch, ex
             if exchange:
                 context.setattr(_stack_files, "_exchange", stepped(_stack_files._exchange))
             with contextlib.suppress(KeyboardInterrupt):
-                replace_tree(str(root), new, set(OLD))
+                replace_tree(str(root), new, set(old))
                 break
         found = {name: node for name, node in listing(root).items() if name not in theirs and name != ".new-set"}
-        assert found in (OLD, new) or (not exchange and found == {})
-        wanted = OLD if back else new
+        assert found in (old, new) or (not exchange and found == {})
+        wanted = old if back else new
         if found == wanted:
-            tidy(str(root), {*OLD, *new})
+            tidy(str(root), {*old, *new})
         else:
-            replace_tree(str(root), wanted, {*OLD, *new})
+            replace_tree(str(root), wanted, {*old, *new})
         assert listing(root) == {**wanted, **theirs}, calls[-1]
         assert (root / "empty").is_dir()
         assert sorted(os.listdir(root.parent)) == ["demo"]

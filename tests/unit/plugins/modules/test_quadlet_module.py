@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.patriark.homelab.plugins.module_utils._request import TransactionError
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 from ansible_collections.patriark.homelab.plugins.modules import quadlet
 
 UNIT = "[Container]\nImage=localhost/a:1\nEnvironment=DB_PASSWORD=hunter2\n[Install]\nWantedBy=default.target\n"
@@ -95,3 +96,36 @@ def test_commands_get_their_words_as_they_are(monkeypatch):
 
     Session(Module()).run(["echo", "~", "$HOME"])
     assert said["argv"] == ["echo", "~", "$HOME"] and said["expand_user_and_vars"] is False
+
+
+@pytest.mark.parametrize(
+    ("uid", "running_as", "end"),
+    [
+        (None, 0, ["--unit=a.service"]),
+        (1000, 1000, ["--user-unit=a.service"]),
+        (1000, 0, ["_UID=1000", "_SYSTEMD_USER_UNIT=a.service", "+", "_UID=1000", "USER_UNIT=a.service"]),
+    ],
+)
+def test_lines_of_the_journal_are_read_by_whoever_may(monkeypatch, uid, running_as, end):
+    said = []
+
+    class Module:
+        def run_command(self, argv, **options):
+            said.append(argv)
+            return 0, "", ""
+
+    session = Session(Module())
+    monkeypatch.setattr(os, "geteuid", lambda: running_as)
+    session.user, session.uid = (None, 0) if uid is None else ("somebody", uid)
+    session.journal("a.service", "--lines=5")
+    assert said == [["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=5", *end]]
+
+
+def test_two_runs_wait_for_each_other_and_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Session, "state_dir", str(tmp_path))
+    told = []
+    with Session(None).lock(), pytest.raises(SessionError, match="another run holds"), Session(None).lock(0.0, told.append):
+        raise AssertionError("both at once")
+    assert told == ["another run on this account is under way"]
+    with Session(None).lock(0.0, told.append):
+        assert len(told) == 1
