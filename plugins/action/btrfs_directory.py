@@ -23,9 +23,16 @@ from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_progress i
 _FIRST, _LAST = 0.3, 2.0
 # Seconds between two lines.
 _LINES = 5.0
-# Looks after which the job itself is asked, in case it died and left its file.
+# Looks after which the job itself is asked, in case it died and left its file; and how long it may take to start.
 _ASK = 10
+_START = 300.0
+# Answers of that kind after which it is dead: between its end and its result there is a moment.
+_DEAD = 3
 _LONGEST = 7 * 86400
+_KILLED = (
+    "the module's process on the target was killed, by a restart or for lack of memory. A conversion was left as it was and no data was lost;"
+    " run again to take it up."
+)
 # What the job's file has beside the module's own result.
 _JOB = ("ansible_job_id", "finished", "started", "results_file", "stdout", "stdout_lines", "stderr", "stderr_lines")
 
@@ -48,23 +55,32 @@ class ActionModule(ActionBase):
         job = self._start(task_vars, progress)
         if job.get("failed") or "ansible_job_id" not in job:
             return job
-        interval, asked, shown = _FIRST, 0, time.monotonic()
+        interval, asked, gone, pid = _FIRST, 0, 0, None
+        begun = shown = time.monotonic()
         try:
             while True:
                 time.sleep(interval)
                 interval = min(interval * 1.5, _LAST)
                 state = self._look(progress)
+                pid = state.get("pid") if state else pid
                 if state is not None and time.monotonic() - shown >= _LINES:
                     shown = time.monotonic()
                     self._display.display(f"{task_vars.get('inventory_hostname', '')}: {line(state)}")
                 asked += 1
-                if state is None or asked % _ASK == 0:
+                if state is None or gone or asked % _ASK == 0:
                     found = self._status(task_vars, job)
                     if found.get("finished"):
+                        break
+                    gone = 0 if self._lives(pid, progress, begun) else gone + 1
+                    if gone == _DEAD:
+                        found = {"failed": True, "msg": _KILLED}
                         break
         finally:
             self._low_level_execute_command(f"rm -f {_quoted(progress)} {_quoted(progress + ALIVE)}")
         self._status(task_vars, job, mode="cleanup")
+        if "cmd" in found and not found.get("data") and not found.get("stderr"):
+            # These are the wrapper's words about a module that said nothing at all.
+            found = {"failed": True, "msg": _KILLED}
         return {key: value for key, value in found.items() if key not in _JOB}
 
     def _start(self, task_vars: dict[str, t.Any], progress: str) -> dict[str, t.Any]:
@@ -88,6 +104,13 @@ class ActionModule(ActionBase):
         except ValueError:
             return None
         return state if isinstance(state, dict) else None
+
+    def _lives(self, pid: int | None, progress: str, begun: float) -> bool:
+        """Whether the module's process is there: that number may be another one's after a restart of the target."""
+        if pid is None:
+            return time.monotonic() - begun < _START
+        seen = self._low_level_execute_command(f"grep -qs {shlex.quote(progress.rpartition('/')[2])} /proc/{int(pid)}/environ")
+        return bool(seen["rc"] == 0)
 
     def _status(self, task_vars: dict[str, t.Any], job: dict[str, t.Any], mode: str = "status") -> dict[str, t.Any]:
         arguments = {"jid": job["ansible_job_id"], "_async_dir": job["results_file"].rpartition("/")[0], "mode": mode}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 import struct
@@ -94,6 +95,22 @@ def size(number: float) -> str:
             break
         number /= 1024
     return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+
+
+def reason(error: Exception) -> str:
+    """An error for people, with the name it is about where that is known."""
+    if not isinstance(error, OSError):
+        return str(error)
+    name = error.filename
+    return f"{error.strerror} ({os.fsdecode(name)})" if isinstance(name, (str, bytes)) else str(error.strerror)
+
+
+def beside(name: str, suffix: str) -> str:
+    """The hidden name next to a directory for what is to take its place. A name too long for that is stood for by its digest."""
+    raw = os.fsencode(name)
+    if len(raw) + len(suffix) + 2 > 255:
+        raw = hashlib.sha256(raw).hexdigest().encode()
+    return f".{os.fsdecode(raw)}.{suffix}"
 
 
 def check_machine(machine: str) -> None:

@@ -84,7 +84,7 @@ class _Audit(_btrfs_walk.Walk):
         # Local names: this loop runs once for every file of a library.
         opener, fstat, close, ioctl, regular = os.open, os.fstat, os.close, fcntl.ioctl, stat.S_ISREG
         buffer, unpack, request = self.buffer, self.word.unpack_from, _btrfs.GETFLAGS
-        how = _btrfs.OPEN_FILE | os.O_NOATIME
+        how, skip = _btrfs.OPEN_FILE | os.O_NOATIME, self.skip
         with os.scandir(fd) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -93,6 +93,10 @@ class _Audit(_btrfs_walk.Walk):
                 if not entry.is_file(follow_symlinks=False):
                     continue
                 name = entry.name
+                # A mount point may be a single file.
+                if prefix + name in skip:
+                    self.skipped(prefix + name)
+                    continue
                 try:
                     try:
                         handle = opener(name, how, dir_fd=fd)

@@ -18,6 +18,7 @@ import signal
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs_walk
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import printable
 
 Key = tuple[int, int]
@@ -32,7 +33,7 @@ class Users:
 
     Attributes:
         found: one text for each use, with the name of the process.
-        blind: processes that this account could not look into.
+        blind: processes that this account could not look into, at least.
         bound: whether the tree is also mounted at another place of our own mount namespace.
     """
 
@@ -54,7 +55,8 @@ def _process(pid: str) -> str:
             unit = unit_of(stream.read())
     except OSError:
         return f"process {pid}"
-    return f"{name} (pid {pid}{', ' + unit if unit else ''})"
+    # Any account may name its processes as it likes.
+    return printable(f"{name} (pid {pid}{', ' + unit if unit else ''})")
 
 
 def unit_of(cgroup: str) -> str:
@@ -127,6 +129,8 @@ def mounts(mountinfo: str) -> list[Mount]:
 def inside(real: str, table: t.Sequence[Mount]) -> tuple[str, str]:
     """(device, path within the file system) of a path, from the mount that covers it."""
     covering = [mount for mount in table if real == mount.point or real.startswith(mount.point.rstrip("/") + "/")]
+    if not covering:
+        raise BtrfsError(f"no mount that holds {printable(real)} is known here, as in a chroot, so nobody could tell who uses it")
     # The last of several mounts on one place is the one on top.
     best = max(enumerate(covering), key=lambda pair: (len(pair[1].point), pair[0]))[1]
     return best.device, os.path.join(best.root, real[len(best.point) :].strip("/")).rstrip("/") or "/"
@@ -159,7 +163,10 @@ def users(real: str, inodes: dict[Key, str]) -> Users:
     device, root = inside(real, own)
     result.bound = any(_within(mount, device, root) and not (mount.point + "/").startswith(real.rstrip("/") + "/") for mount in own)
     spaces = {os.readlink("/proc/self/ns/mnt")}
-    for pid in pids():
+    there = pids()
+    # Mounted with hidepid, /proc does not even list the processes of others; the first is always somebody else's.
+    result.blind = 0 if "1" in there else 1
+    for pid in there:
         seen = set()
         try:
             # One by one: what was found before a refusal counts.

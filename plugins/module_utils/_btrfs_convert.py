@@ -32,15 +32,17 @@ import uuid
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_busy, _btrfs_copy, _btrfs_walk
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError
-from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_copy import MARKER, Key, Survey
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_copy import MARKER, TEMPORARY, Key, Survey
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import printable
 
 COPY = "copy"
 IN_PLACE = "in_place"
+# Only the unfinished copy of an interrupted conversion is removed: the tree is as wanted.
+DISCARD = "discard"
 # Left free beside the copy: metadata, and whoever else writes to the file system.
 SPARE = 128 << 20
-# In place: data written between two syncs of the file system.
-BATCH = 256 << 20
+# In place: data written between two syncs of the file system. Less than SPARE: so much has to be free, beside the largest file.
+BATCH = 64 << 20
 BATCH_FILES = 1000
 LOCK_DEADLINE = 120.0
 
@@ -92,7 +94,7 @@ def _remove_marker(fd: int) -> None:
 
 
 def sibling_name(name: str) -> str:
-    return f".{name}.patriark-convert"
+    return _btrfs.beside(name, "patriark-convert")
 
 
 def _identity(fd: int) -> list[int]:
@@ -165,19 +167,19 @@ class Preflight:
     left: Leftover = dataclasses.field(default_factory=Leftover)
 
 
-def choose(survey: Survey, free: int, subvolume: bool, mounted: str) -> tuple[str, str]:
+def choose(survey: Survey, free: int, subvolume: bool, fixed: str) -> tuple[str, str]:
     """(method, why) for a tree. Pure.
 
     Args:
         survey: of the tree.
         free: bytes available on the file system.
         subvolume: whether the tree has to become a subvolume, which only a copy of the whole can do.
-        mounted: why it cannot be exchanged ("" when it can).
+        fixed: why it cannot be exchanged ("" when it can).
     """
     if subvolume:
         return COPY, ""
-    if mounted:
-        return IN_PLACE, mounted
+    if fixed:
+        return IN_PLACE, fixed
     if survey.attached:
         return IN_PLACE, f"subvolumes, mounts or listed directories are inside: {', '.join(survey.attached)}"
     if survey.frozen:
@@ -187,7 +189,7 @@ def choose(survey: Survey, free: int, subvolume: bool, mounted: str) -> tuple[st
     return COPY, ""
 
 
-def preflight(real: str, nocow: bool | None, subvolume: bool, skip: t.Container[str]) -> Preflight:
+def preflight(real: str, nocow: bool | None, subvolume: bool, skip: t.Container[str], needed: bool) -> Preflight:
     """Find out how the tree can be converted and what forbids it. Reads only.
 
     Args:
@@ -195,11 +197,18 @@ def preflight(real: str, nocow: bool | None, subvolume: bool, skip: t.Container[
         nocow: the state wanted, None to keep that of each file.
         subvolume: whether it has to become a subvolume.
         skip: relative names that are not part of the tree.
+        needed: whether anything has to be rewritten; otherwise there are just the traces of an interrupted run.
     """
     result = Preflight(left=leftover(real))
     if result.left.kind == "foreign":
         sibling = sibling_name(os.path.basename(real))
         result.errors.append(f"{sibling} beside it was not made by an interrupted conversion of this directory; look at it and move it away")
+        return result
+    if subvolume and result.left.kind in ("swapped", IN_PLACE):
+        result.errors.append("an interrupted conversion has to be finished before it can become a subvolume: run once without subvolume, and with nocow")
+        return result
+    if result.left.kind == "copying" and not needed:
+        result.method = DISCARD
         return result
     if result.left.kind == "swapped":
         old = os.path.join(os.path.dirname(real), sibling_name(os.path.basename(real)))
@@ -209,16 +218,39 @@ def preflight(real: str, nocow: bool | None, subvolume: bool, skip: t.Container[
         return result
     found, free = _surveyed(real, nocow, skip)
     using = _btrfs_busy.users(real, found.inodes)
-    mounted = "it is a mount point" if _btrfs_busy.is_mount_point(real) else "it is mounted elsewhere too" if using.bound else ""
-    result.method, result.reason = choose(found, free, subvolume, mounted)
+    fixed = _fixed(real, using)
+    result.method, result.reason = choose(found, free, subvolume, fixed)
     if result.left.kind == IN_PLACE:
         result.method = IN_PLACE
-    result.errors.extend(obstacles(found, using, result.method, free, subvolume, mounted))
+    elif found.temporary:
+        result.errors.append(f"another account's conversion of it was interrupted; run once as that account. It left: {', '.join(found.temporary)}")
+    result.errors.extend(obstacles(found, using, result.method, free, subvolume, fixed))
     if using.blind:
         advice = "; run as root to see every user of the directory" if os.geteuid() else ""
-        result.warnings.append(f"{using.blind} processes could not be looked into as uid {os.geteuid()}{advice}")
+        result.warnings.append(f"at least {using.blind} processes could not be looked into as uid {os.geteuid()}{advice}")
     result.amount = found.allocated if result.method == COPY else found.wrong_allocated
     return result
+
+
+def _fixed(real: str, using: _btrfs_busy.Users) -> str:
+    """Why nothing can be exchanged with the tree ("" when it can)."""
+    if _btrfs_busy.is_mount_point(real):
+        return "it is a mount point"
+    if using.bound:
+        return "it is mounted elsewhere too"
+    parent = _btrfs_walk.open_path(os.path.dirname(real))
+    try:
+        # An append-only directory may be written to, but nothing in it can be renamed.
+        with contextlib.suppress(PermissionError):
+            handle = os.open(".", _btrfs.OPEN_DIR, dir_fd=parent)
+            try:
+                if os.access(f"/proc/self/fd/{parent}", os.W_OK | os.X_OK) and not _btrfs.get_flags(handle) & _btrfs.FROZEN:
+                    return ""
+            finally:
+                os.close(handle)
+    finally:
+        os.close(parent)
+    return f"the directory above it cannot be changed as uid {os.geteuid()}"
 
 
 def _surveyed(real: str, nocow: bool | None, skip: t.Container[str]) -> tuple[Survey, int]:
@@ -236,7 +268,7 @@ def _in_use(using: _btrfs_busy.Users) -> list[str]:
     return ["it is in use: " + "; ".join(using.found[:8]) + ("; and more" if len(using.found) > 8 else "") + ". Stop that first."]
 
 
-def obstacles(survey: Survey, using: _btrfs_busy.Users, method: str, free: int, subvolume: bool, mounted: str) -> list[str]:
+def obstacles(survey: Survey, using: _btrfs_busy.Users, method: str, free: int, subvolume: bool, fixed: str) -> list[str]:
     """Why a conversion by this method is refused. Pure."""
     found = _in_use(using)
     for some, what in (
@@ -246,8 +278,10 @@ def obstacles(survey: Survey, using: _btrfs_busy.Users, method: str, free: int, 
     ):
         if some:
             found.append(f"entries {what}: {', '.join(some)}")
-    if subvolume and mounted:
-        found.append(f"{mounted}, so it cannot be replaced by a subvolume")
+    if method == IN_PLACE and survey.held:
+        found.append(f"the directories of these files are immutable or append-only, so they cannot be replaced (chattr -i -a): {', '.join(survey.held)}")
+    if subvolume and fixed:
+        found.append(f"{fixed}, so it cannot be replaced by a subvolume")
     if subvolume and survey.attached:
         found.append(f"subvolumes, mounts or listed directories are inside, which a new subvolume would not have: {', '.join(survey.attached)}")
     if subvolume and survey.frozen:
@@ -263,9 +297,13 @@ def obstacles(survey: Survey, using: _btrfs_busy.Users, method: str, free: int, 
 
 
 @contextlib.contextmanager
-def _locked(parent: int) -> t.Iterator[None]:
+def _locked(parent: int, name: str) -> t.Iterator[None]:
     """One conversion at a time among the entries of a directory; the kernel unlocks when we die."""
-    handle = os.open(".", _btrfs.OPEN_DIR, dir_fd=parent)
+    try:
+        handle = os.open(".", _btrfs.OPEN_DIR, dir_fd=parent)
+    except PermissionError:
+        # Nothing can be exchanged here, so the tree itself will not be another one.
+        handle = os.open(name, _btrfs.OPEN_DIR, dir_fd=parent)
     try:
         deadline = time.monotonic() + LOCK_DEADLINE
         while True:
@@ -286,7 +324,7 @@ def convert(real: str, nocow: bool | None, subvolume: bool, method: str, skip: t
     parent = _btrfs_walk.open_path(os.path.dirname(real))
     name = os.path.basename(real)
     try:
-        with _locked(parent):
+        with _locked(parent, name):
             # Another run may have been waited for.
             left = _leftover(parent, name)
             if left.kind == "foreign":
@@ -296,6 +334,8 @@ def convert(real: str, nocow: bool | None, subvolume: bool, method: str, skip: t
                 return
             if left.kind == "copying":
                 _discard(parent, name)
+            if method == DISCARD:
+                return
             if method == IN_PLACE:
                 _InPlace(parent, name, bool(nocow), skip, left.token, progress).run()
             else:
@@ -381,8 +421,12 @@ def _fill(live: int, fresh: int, real: str, nocow: bool | None, progress: Progre
 
 def _unused(real: str, seen: t.Iterable[Key]) -> None:
     using = _btrfs_busy.users(real, dict.fromkeys(seen, "a file of it"))
-    if using.found:
-        raise _btrfs_copy.Changed(f"somebody started to use it: {'; '.join(using.found[:8])}")
+    found = using.found[:8]
+    if using.bound:
+        found.append("it is mounted elsewhere too")
+    found.extend(f"something is mounted on {printable(point)}" for point in _btrfs_walk.mounts_below(real, _btrfs_walk.read_mountinfo()))
+    if found:
+        raise _btrfs_copy.Changed(f"somebody started to use it: {'; '.join(found)}")
 
 
 def _finish(parent: int, name: str, progress: Progress) -> None:
@@ -469,7 +513,7 @@ class _InPlace:
 
     @property
     def prefix(self) -> str:
-        return f".patriark-convert-{self.token}."
+        return f"{TEMPORARY}{self.token}."
 
     def run(self) -> None:
         self.root = os.open(self.name, _btrfs.OPEN_DIR, dir_fd=self.parent)
@@ -486,7 +530,12 @@ class _InPlace:
             self._resume(work)
             self.progress.step("resumed")
             for batch in _batches(work.wrong, work.sizes):
-                self._replace(batch)
+                try:
+                    self._replace(batch)
+                except Exception:
+                    # A full disk must not stay full; a kill leaves this to the next run.
+                    self._drop(batch)
+                    raise
             self._restore_times()
             _btrfs.syncfs(self.root)
             self.progress.step("restored")
@@ -581,6 +630,18 @@ class _InPlace:
             finally:
                 os.close(directory)
             self.progress.step("file replaced")
+
+    def _drop(self, batch: list[tuple[Key, list[str]]]) -> None:
+        """Remove the copies that have not taken a place yet. Some names of one with several links may be moved already."""
+        for key, paths in batch:
+            with contextlib.suppress(OSError):
+                directory = self._open(paths[0])
+                try:
+                    temporary = f"{self.prefix}{key[1]}"
+                    if os.stat(temporary, dir_fd=directory, follow_symlinks=False).st_nlink == 1:
+                        os.unlink(temporary, dir_fd=directory)
+                finally:
+                    os.close(directory)
 
     def _move_links(self, directory: int, temporary: str, paths: list[str]) -> None:
         """Give every name of a file to its copy, one after the other."""

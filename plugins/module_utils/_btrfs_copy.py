@@ -25,7 +25,9 @@ CHUNK = 32 << 20
 _NAMES = 20
 # The end of the name of the attribute that marks a conversion at work, see _btrfs_convert.
 MARKER = "patriark.homelab.convert"
-# sync, nodump, noatime, dirsync: carried over. Compression too, where the copy is not NOCOW.
+# The beginning of the names of copies that have not taken their place yet, of a conversion in place.
+TEMPORARY = ".patriark-convert-"
+# sync, nodump, noatime, dirsync
 _CARRIED = 0x8 | 0x40 | 0x80 | 0x10000
 _NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -55,6 +57,9 @@ class Survey:
     foreign: list[str] = dataclasses.field(default_factory=list)
     denied: list[str] = dataclasses.field(default_factory=list)
     outside_links: list[str] = dataclasses.field(default_factory=list)
+    temporary: list[str] = dataclasses.field(default_factory=list)
+    # Files with data in the wrong state whose directory is immutable or append-only.
+    held: list[str] = dataclasses.field(default_factory=list)
     # Nested subvolumes, mount points, entries listed on their own: a copy of the whole tree cannot carry them.
     attached: list[str] = dataclasses.field(default_factory=list)
 
@@ -83,13 +88,16 @@ class _Survey(_btrfs_walk.Walk):
     def directory(self, fd: int, path: str) -> list[str]:
         prefix = path + "/" if path else ""
         below = []
-        self._entry(path or ".", os.fstat(fd), _btrfs.get_flags(fd))
+        own = _btrfs.get_flags(fd)
+        self._entry(path or ".", os.fstat(fd), own)
         with os.scandir(fd) as entries:
             for entry in entries:
                 name = prefix + entry.name
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
                     continue
+                if entry.name.startswith(TEMPORARY):
+                    self._note(self.result.temporary, name)
                 info = entry.stat(follow_symlinks=False)
                 flags = 0
                 if stat.S_ISREG(info.st_mode):
@@ -100,12 +108,17 @@ class _Survey(_btrfs_walk.Walk):
                         continue
                     flags = _btrfs.get_flags(handle)
                     os.close(handle)
+                    if own & _btrfs.FROZEN and (info.st_size or flags & _btrfs.COMPRESSION) and self._wrong(flags):
+                        self._note(self.result.held, name)
                     # A mount point may be a single file.
                     if name in self.skip:
                         self.skipped(name)
                         continue
                 self._entry(name, info, flags)
         return below
+
+    def _wrong(self, flags: int) -> bool:
+        return self.nocow is not None and bool(flags & _btrfs.FS_NOCOW) != self.nocow
 
     def _entry(self, name: str, info: os.stat_result, flags: int) -> None:
         result = self.result
@@ -122,7 +135,7 @@ class _Survey(_btrfs_walk.Walk):
         size = info.st_blocks * 512
         result.allocated += size
         result.largest = max(result.largest, size)
-        if self.nocow is not None and stat.S_ISREG(info.st_mode) and bool(flags & _btrfs.FS_NOCOW) != self.nocow:
+        if stat.S_ISREG(info.st_mode) and self._wrong(flags):
             result.wrong_allocated += size
             result.wrong_largest = max(result.wrong_largest, size)
 
@@ -182,17 +195,22 @@ def _copy_range(source: int, target: int, start: int, end: int, tick: Tick) -> N
         tick(done)
 
 
+def _carried(nocow: bool) -> int:
+    """The inode flags that a copy has from its original; compression too, where the copy is not NOCOW."""
+    return _CARRIED if nocow else _CARRIED | _btrfs.COMPRESSION
+
+
 def copy_metadata(source: int, target: int, info: os.stat_result, flags: int) -> None:
     """Owner first (a change of it drops set-id bits and capabilities), flags, attributes, mode, and the times last."""
     os.fchown(target, info.st_uid, info.st_gid)
     present = _btrfs.get_flags(target)
-    nocow = present & _btrfs.FS_NOCOW
-    mask = _CARRIED if nocow else _CARRIED | _btrfs.COMPRESSION
+    nocow = bool(present & _btrfs.FS_NOCOW)
+    mask = _carried(nocow)
     wanted = present & ~mask | flags & mask
     if wanted != present:
         _btrfs.set_flags(target, wanted)
     # After the flags: the compression flag alone would choose the algorithm that btrfs.compression then corrects.
-    _copy_attributes(source, target, bool(nocow))
+    _copy_attributes(source, target, nocow)
     os.fchmod(target, stat.S_IMODE(info.st_mode))
     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
 
@@ -371,7 +389,9 @@ class _Compare(_btrfs_walk.Walk):
             self._same(prefix + name, mine, os.stat(name, dir_fd=other, follow_symlinks=False))
             if stat.S_ISREG(mine.st_mode):
                 self._same_file(prefix + name, name, fd, other)
-            elif stat.S_ISLNK(mine.st_mode) and os.readlink(name, dir_fd=fd) != os.readlink(name, dir_fd=other):
+                continue
+            self._same_attributes(prefix + name, f"/proc/self/fd/{fd}/{name}", f"/proc/self/fd/{other}/{name}")
+            if stat.S_ISLNK(mine.st_mode) and os.readlink(name, dir_fd=fd) != os.readlink(name, dir_fd=other):
                 raise Changed(f"{printable(prefix + name)} points elsewhere")
         return below
 
@@ -379,7 +399,7 @@ class _Compare(_btrfs_walk.Walk):
         os.close(self.against.pop())
 
     def _same(self, path: str, mine: os.stat_result, other: os.stat_result) -> None:
-        key, twin = (mine.st_dev, mine.st_ino), (other.st_dev, other.st_ino)
+        key = (mine.st_dev, mine.st_ino)
         if self.seen.get(key) != _signature(mine):
             raise Changed(f"{printable(path)} changed while it was copied")
         fields = ["st_mode", "st_uid", "st_gid", "st_mtime_ns", "st_rdev"]
@@ -388,7 +408,9 @@ class _Compare(_btrfs_walk.Walk):
         for field in fields:
             if getattr(mine, field) != getattr(other, field):
                 raise BtrfsError(f"the copy of {printable(path)} differs in {field}: {getattr(other, field)}, not {getattr(mine, field)}")
-        if self.twins.setdefault(key, twin) != twin:
+        twin = (other.st_dev, other.st_ino)
+        # One entry for every file of a large library would take much memory.
+        if mine.st_nlink > 1 and self.twins.setdefault(key, twin) != twin:
             raise BtrfsError(f"the copy of {printable(path)} lost a hard link")
 
     def _same_file(self, path: str, name: str, fd: int, other: int) -> None:
@@ -405,16 +427,23 @@ class _Compare(_btrfs_walk.Walk):
             os.close(mine)
 
     def _same_inside(self, path: str, mine: int, copy: int) -> None:
-        flags = _btrfs.get_flags(mine)
+        flags, got = _btrfs.get_flags(mine), _btrfs.get_flags(copy)
         wanted = bool(flags & _btrfs.FS_NOCOW) if self.nocow is None else self.nocow
-        if bool(_btrfs.get_flags(copy) & _btrfs.FS_NOCOW) != wanted:
+        if bool(got & _btrfs.FS_NOCOW) != wanted:
             raise BtrfsError(f"the copy of {printable(path)} has the wrong NOCOW state")
+        if (flags ^ got) & _carried(wanted):
+            raise BtrfsError(f"the copy of {printable(path)} differs in its inode flags")
+        self._same_attributes(path, mine, copy)
+
+    def _same_attributes(self, path: str, mine: int | str, copy: int | str) -> None:
         if _attributes(mine) != _attributes(copy):
             raise BtrfsError(f"the copy of {printable(path)} differs in its extended attributes")
 
 
-def _attributes(fd: int) -> dict[str, bytes]:
-    return {key: os.getxattr(fd, key) for key in os.listxattr(fd) if not key.startswith("btrfs.") and not key.endswith(MARKER)}
+def _attributes(entry: int | str) -> dict[str, bytes]:
+    follow = isinstance(entry, int)
+    names = [key for key in os.listxattr(entry, follow_symlinks=follow) if not key.startswith("btrfs.") and not key.endswith(MARKER)]
+    return {key: os.getxattr(entry, key, follow_symlinks=follow) for key in names}
 
 
 def compare(source: int, target: int, nocow: bool | None, seen: dict[Key, tuple[int, int, int]], in_use: t.Callable[[int], bool]) -> None:

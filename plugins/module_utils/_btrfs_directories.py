@@ -8,6 +8,7 @@ Private to the collection.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -22,6 +23,15 @@ def _absent(want: Want) -> list[str]:
     """Accounts asked for that are not there."""
     pairs = ((want.owner, "owner"), (want.group, "group"))
     return [f"{what} {principal.text}" for principal, what in pairs if principal is not None and principal.number is None]
+
+
+@contextlib.contextmanager
+def _named(want: Want) -> t.Iterator[None]:
+    """An error of the system, with the entry that it is about."""
+    try:
+        yield
+    except OSError as error:
+        raise _btrfs.BtrfsError(f"{want.path}: {_btrfs.reason(error)}") from error
 
 
 class Directories:
@@ -42,7 +52,8 @@ class Directories:
         self.plans: dict[int, Plan] = {}
         for index in self.order:
             want = self.wants[index]
-            facts = self._inherited(_btrfs_directory.look(want, self.listed, existing), real)
+            with _named(want):
+                facts = self._inherited(_btrfs_directory.look(want, self.listed, existing), real)
             todo = _btrfs_directory.plan(want, facts, unsupported, existing)
             self.facts[index], self.plans[index] = facts, todo
             self.errors.extend(todo.errors)
@@ -88,7 +99,8 @@ class Directories:
             for what in _absent(want):
                 raise _btrfs.BtrfsError(f"{want.path}: the {what} does not exist: create it first (the role host does)")
         for index in self.order:
-            _btrfs_directory.apply(self.wants[index], self.facts[index], self.plans[index], self.listed, progress)
+            with _named(self.wants[index]):
+                _btrfs_directory.apply(self.wants[index], self.facts[index], self.plans[index], self.listed, progress)
 
     def results(self, done: bool) -> list[dict[str, t.Any]]:
         return [_btrfs_directory.result(self.wants[index], self.facts[index], self.plans[index], done) for index in range(len(self.wants))]

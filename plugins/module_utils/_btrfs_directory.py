@@ -17,7 +17,7 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_convert, _btrfs_owner, _btrfs_walk
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_convert, _btrfs_copy, _btrfs_owner, _btrfs_walk
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError, size
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_audit import Audit
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Leftover, Preflight, Progress
@@ -181,6 +181,8 @@ def _plan_nocow(want: Want, facts: Facts, existing: str, result: Plan) -> None:
     result.after["nocow"] = wanted
     if not facts.exists or (result.make_subvolume and facts.empty):
         result.before["nocow"] = facts.nocow if facts.exists else None
+        if facts.audit is not None:
+            _plan_compressed(want, facts.audit, result)
         return
     if facts.audit is None or facts.flags is None:
         if not result.errors:
@@ -200,13 +202,17 @@ def _unread(want: Want, facts: Facts) -> str:
     return f"{want.path}: cannot be read as uid {os.geteuid()} (owner {facts.uid}, mode {facts.mode:04o}): run as root to judge it"
 
 
-def _plan_obstacles(want: Want, audit: Audit, existing: str, result: Plan) -> None:
-    wanted = bool(want.nocow)
+def _plan_compressed(want: Want, audit: Audit, result: Plan) -> None:
     if audit.compressed:
         result.errors.append(
             f"{want.path}: the compression attribute (c or m) excludes NOCOW, and it is on: {names(audit.compressed, len(audit.compressed))}."
             " Clear it if compression is not wanted there: chattr -c -m DIRECTORY, or btrfs property set DIRECTORY compression ''"
         )
+
+
+def _plan_obstacles(want: Want, audit: Audit, existing: str, result: Plan) -> None:
+    wanted = bool(want.nocow)
+    _plan_compressed(want, audit, result)
     if audit.frozen:
         result.errors.append(f"{want.path}: immutable or append-only, so the flag cannot change: {names(audit.frozen, len(audit.frozen))} (chattr -i -a)")
     if audit.wrong_data and existing == "fail":
@@ -226,8 +232,10 @@ def _plan_obstacles(want: Want, audit: Audit, existing: str, result: Plan) -> No
 def _plan_conversion(want: Want, facts: Facts, existing: str, result: Plan) -> None:
     """Whether files have to be rewritten, or an interrupted rewriting finished."""
     before = facts.preflight
-    if facts.left.kind not in ("", "foreign") and existing == "fail":
-        result.warnings.append(f"{want.path}: a conversion of it was interrupted and left things behind; run once with existing: convert to finish it")
+    if facts.left.kind not in ("", "foreign") and (before is None or existing == "fail"):
+        result.warnings.append(
+            f"{want.path}: a conversion of it was interrupted and left things behind; run once with existing: convert, and nocow as then, to finish it"
+        )
     if before is None:
         return
     result.errors.extend(f"{want.path}: {error}" for error in before.errors)
@@ -236,7 +244,9 @@ def _plan_conversion(want: Want, facts: Facts, existing: str, result: Plan) -> N
         return
     result.convert, result.amount = before.method, before.amount
     result.before["conversion"] = None
-    if before.left.kind in ("swapped", _btrfs_convert.IN_PLACE):
+    if before.method == _btrfs_convert.DISCARD:
+        result.after["conversion"] = "the unfinished copy of an interrupted one is removed"
+    elif before.left.kind in ("swapped", _btrfs_convert.IN_PLACE):
         result.after["conversion"] = "the interrupted one is finished"
     else:
         how = "the whole tree is copied and exchanged" if before.method == _btrfs_convert.COPY else f"file by file, since {before.reason}"
@@ -315,7 +325,7 @@ def look(want: Want, listed: frozenset[str] = frozenset(), existing: str = "fail
     except PermissionError:
         return Facts(real, obstacle=f"uid {os.geteuid()} may not look into {os.path.dirname(real)}: run as root")
     if stat.S_ISLNK(info.st_mode):
-        return Facts(real, obstacle=f"it is a symlink to {os.readlink(real)}: give the real path")
+        return Facts(real, obstacle=f"it is a symlink to {printable(os.readlink(real))}: give the real path")
     if not stat.S_ISDIR(info.st_mode):
         return Facts(real, obstacle="it exists and is not a directory")
     anchor = open_path(real)
@@ -363,9 +373,11 @@ def _look_inside(want: Want, facts: Facts, fd: int, listed: frozenset[str], exis
         return facts
     facts = dataclasses.replace(facts, left=_btrfs_convert.leftover(facts.real))
     becomes = want.subvolume and not facts.subvolume
-    rewrites = existing == "convert" and bool((audit and audit.wrong_data) or becomes or facts.left.kind not in ("", "foreign"))
-    if rewrites or (becomes and empty):
-        facts = dataclasses.replace(facts, preflight=_btrfs_convert.preflight(facts.real, want.nocow, becomes, skip))
+    needed = bool((audit and audit.wrong_data) or becomes)
+    # What was begun in place can be finished only towards a state.
+    left = facts.left.kind in ("copying", "swapped") or (facts.left.kind == _btrfs_convert.IN_PLACE and want.nocow is not None)
+    if (existing == "convert" and (needed or left)) or (becomes and empty):
+        facts = dataclasses.replace(facts, preflight=_btrfs_convert.preflight(facts.real, want.nocow, becomes, skip, needed))
     return facts
 
 
@@ -415,6 +427,7 @@ def apply(want: Want, facts: Facts, todo: Plan, listed: frozenset[str], progress
         return
     if todo.convert is not None:
         _convert(want, facts, todo, listed, progress)
+    if todo.convert in (_btrfs_convert.COPY, _btrfs_convert.IN_PLACE):
         todo = dataclasses.replace(todo, make_subvolume=False, fix=False)
     anchor = open_path(facts.real)
     try:
@@ -437,10 +450,10 @@ def _convert(want: Want, facts: Facts, todo: Plan, listed: frozenset[str], progr
     try:
         skip = skip_set(facts.real, listed)
         _btrfs_convert.convert(facts.real, want.nocow, todo.make_subvolume, str(todo.convert), skip, progress)
-        _prove(want, facts, skip)
+        if todo.convert != _btrfs_convert.DISCARD:
+            _prove(want, facts, skip)
     except (BtrfsError, OSError) as error:
-        reason = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) and error.filename else error
-        raise BtrfsError(f"{want.path}: the conversion was given up: {reason}. No data was lost; run again to take it up.") from error
+        raise BtrfsError(f"{want.path}: the conversion was given up: {_btrfs.reason(error)}. No data was lost; run again to take it up.") from error
 
 
 def _prove(want: Want, facts: Facts, skip: set[str]) -> None:
@@ -514,7 +527,7 @@ def _replace_by_subvolume(want: Want, facts: Facts, todo: Plan, anchor: int) -> 
     """
     parent = open_path(os.path.dirname(facts.real))
     name = os.path.basename(facts.real)
-    fresh = f".{name}.subvolume-new"
+    fresh = _btrfs.beside(name, "subvolume-new")
     try:
         handle = os.open(".", _btrfs.OPEN_DIR, dir_fd=parent)
         try:
@@ -530,7 +543,11 @@ def _replace_by_subvolume(want: Want, facts: Facts, todo: Plan, anchor: int) -> 
             try:
                 wanted = want.nocow if want.nocow is not None else bool(facts.nocow)
                 _btrfs.set_nocow(fd, wanted, want.path)
-                _inherit(anchor, fd)
+                handle = open_quiet(".", _btrfs.OPEN_DIR, anchor)
+                try:
+                    _btrfs_copy.copy_metadata(handle, fd, os.fstat(handle), _btrfs.get_flags(handle))
+                finally:
+                    os.close(handle)
                 _access(want, todo, fd)
             finally:
                 os.close(fd)
@@ -544,18 +561,6 @@ def _replace_by_subvolume(want: Want, facts: Facts, todo: Plan, anchor: int) -> 
         raise BtrfsError(f"{want.path}: cannot be replaced by a subvolume: {reason}") from error
     finally:
         os.close(parent)
-
-
-def _inherit(source: int, target: int) -> None:
-    info = os.fstat(source)
-    os.chown(target, info.st_uid, info.st_gid)
-    handle = os.open(".", _btrfs.OPEN_DIR, dir_fd=source)
-    try:
-        for key in os.listxattr(handle):
-            os.setxattr(target, key, os.getxattr(handle, key))
-    finally:
-        os.close(handle)
-    os.chmod(target, stat.S_IMODE(info.st_mode))
 
 
 def _access(want: Want, todo: Plan, anchor: int) -> None:

@@ -19,7 +19,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert im
 
 # Set by the action plugin: where to write.
 VARIABLE = "PATRIARK_HOMELAB_PROGRESS"
-# The plugin renews this file, beside the other, whenever it reads. Seconds until it counts as gone.
+# The plugin renews this file, beside the other, whenever it reads. Seconds without that until it counts as gone.
 ALIVE = ".alive"
 PATIENCE = 60.0
 _INTERVAL = 0.5
@@ -27,6 +27,8 @@ _INTERVAL = 0.5
 
 def line(state: dict[str, t.Any]) -> str:
     """The progress for people. Pure."""
+    if "path" not in state:
+        return "looking at what is there"
     total, done, seconds = int(state.get("total", 0)), int(state.get("done", 0)), float(state.get("seconds", 0))
     text = f"{state.get('path')}: "
     if done >= total or not seconds or not done:
@@ -37,17 +39,20 @@ def line(state: dict[str, t.Any]) -> str:
 
 
 class Reporter(Progress):
-    """Writes the progress file at most twice a second. Without a file there is nobody to report to."""
+    """Writes the progress file from the start, and then at most twice a second. Without a path there is nobody to report to."""
 
     def __init__(self, path: str | None) -> None:
         self.path = os.path.expanduser(path) if path else None
         self.state: dict[str, t.Any] = {}
         self.done = 0
         self.start = self.last = time.monotonic()
+        self.heard = time.time()
+        self._write()
 
     def begin(self, path: str, total: int) -> None:
         self.done = 0
         self.start = time.monotonic()
+        self.heard = time.time()
         self.state = {"path": path, "total": total, "step": "starts"}
         self._write()
 
@@ -66,7 +71,7 @@ class Reporter(Progress):
         self.last = time.monotonic()
         if self.path is None:
             return
-        content = {**self.state, "done": self.done, "seconds": round(self.last - self.start, 1)}
+        content = {**self.state, "pid": os.getpid(), "done": self.done, "seconds": round(self.last - self.start, 1)}
         # A reader must never see half of it, and a full disk must not end the conversion.
         with contextlib.suppress(OSError):
             with open(f"{self.path}.new", "w", encoding="utf-8") as stream:
@@ -77,9 +82,11 @@ class Reporter(Progress):
         """Stop when the playbook was stopped: nobody would see how this ends."""
         if self.path is None:
             return
+        # The file is missing before the first look, and when the plugin took it away as it was stopped.
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - os.stat(self.path + ALIVE).st_mtime > PATIENCE:
-                raise BtrfsError("the playbook has gone away, so the conversion was stopped; the next run takes it up again")
+            self.heard = os.stat(self.path + ALIVE).st_mtime
+        if time.time() - self.heard > PATIENCE:
+            raise BtrfsError("the playbook has gone away, so the conversion was stopped; the next run takes it up again")
 
     def close(self) -> None:
         if self.path is not None:

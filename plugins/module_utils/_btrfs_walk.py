@@ -85,6 +85,12 @@ def read_mountinfo(pid: str = "self") -> str:
         return stream.read()
 
 
+def mount_of(fd: int) -> str:
+    """Which mount an open descriptor is on. A device number does not tell: a directory of the same subvolume may be mounted inside another."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as stream:
+        return next(line for line in stream if line.startswith("mnt_id:"))
+
+
 @dataclasses.dataclass
 class _Frame:
     fd: int
@@ -102,6 +108,7 @@ class Walk:
     def __init__(self, root: int, skip: t.Container[str] = frozenset()) -> None:
         self.root = root
         self.skip = skip
+        self.mount = ""
 
     def directory(self, fd: int, path: str) -> list[str]:
         """Handle a directory and what is in it ("" is the root); return the names of the sub-directories to go into."""
@@ -125,6 +132,7 @@ class Walk:
         try:
             fd = open_quiet(".", _btrfs.OPEN_DIR, self.root)
             stack.append(_Frame(fd, "", os.fstat(fd).st_dev))
+            self.mount = mount_of(fd)
             stack[-1].pending = self.directory(fd, "")
             while stack:
                 frame = stack[-1]
@@ -154,13 +162,23 @@ class Walk:
             elif error.errno not in _GONE:
                 raise
             return None
-        info = os.fstat(fd)
-        if info.st_dev == above.device and info.st_ino != _btrfs.PLACEHOLDER_INODE:
-            return _Frame(fd, path, info.st_dev)
-        # Another device number without a mount point is another subvolume.
-        if info.st_ino == _btrfs.SUBVOLUME_ROOT_INODE and not _btrfs.is_readonly_subvolume(fd):
-            self.nested(path)
-            return _Frame(fd, path, info.st_dev)
+        entered = False
+        try:
+            info = os.fstat(fd)
+            entered = self._belongs(fd, info, above.device, path)
+            return _Frame(fd, path, info.st_dev) if entered else None
+        finally:
+            if not entered:
+                os.close(fd)
+
+    def _belongs(self, fd: int, info: os.stat_result, device: int, path: str) -> bool:
+        # Asked of the open descriptor: something may have been mounted since skip was made.
+        if mount_of(fd) == self.mount:
+            if info.st_dev == device and info.st_ino != _btrfs.PLACEHOLDER_INODE:
+                return True
+            # Another device number without a mount point is another subvolume.
+            if info.st_ino == _btrfs.SUBVOLUME_ROOT_INODE and not _btrfs.is_readonly_subvolume(fd):
+                self.nested(path)
+                return True
         self.skipped(path)
-        os.close(fd)
-        return None
+        return False

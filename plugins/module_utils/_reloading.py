@@ -1,14 +1,15 @@
 # Copyright (c) 2026, the patriark.homelab maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A containerised service that reads its configuration again on SIGHUP and tells in its metrics how that went, as Prometheus,
-Alertmanager and the blackbox exporter do. Its configuration is judged by its own program, in a throw-away of its own image.
+"""A containerised service and its configuration. Prometheus, Alertmanager and the blackbox exporter read it again on SIGHUP and tell in their
+metrics how that went; others, as Grafana and Alloy, are restarted. Where its own program can judge it, it does so in a throw-away of its own image.
 
 Private to the collection.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import time
@@ -21,18 +22,22 @@ from ansible_collections.patriark.homelab.plugins.module_utils._session import S
 
 _SUCCESS = re.compile(r"^\w+_config_last_reload_successful (\S+)$", re.MULTILINE)
 _MOMENT = re.compile(r"^\w+_config_last_reload_success_timestamp_seconds (\S+)$", re.MULTILINE)
+_STARTED = re.compile(r"(.{19})(\.\d+)?(Z|[+-]\d\d:\d\d)")
 # The coarse clock of a file's time may be a tick ahead of the one the service reads.
 TICK = 0.02
 
 
 class Recipe(t.NamedTuple):
-    """How to try and to ask: the image with the checking program, where it sees the directory, the command; the live container."""
+    """How to try and to ask: the image with the checking program, where it sees the directory, the command; the live container.
+
+    Without a command nothing is tried. Without a port the service reads its files at its start only.
+    """
 
     image: str
     seen_at: str
     check: t.Sequence[str]
     container: str
-    port: int
+    port: int | None
 
 
 def last_reload(metrics: str) -> tuple[bool, float] | None:
@@ -41,6 +46,15 @@ def last_reload(metrics: str) -> tuple[bool, float] | None:
     if not success or not moment:
         return None
     return float(success.group(1)) == 1, float(moment.group(1))
+
+
+def started(container: t.Mapping[str, t.Any]) -> float:
+    """When a container was started, from podman inspect. 0 when it does not tell."""
+    match = _STARTED.fullmatch(str((container.get("State") or {}).get("StartedAt")))
+    if not match:
+        return 0.0
+    whole = datetime.datetime.fromisoformat(match.group(1) + match.group(3).replace("Z", "+00:00"))
+    return whole.timestamp() + float(match.group(2) or 0)
 
 
 def complaints(text: str, seen_at: str, directory: str) -> str:
@@ -58,12 +72,16 @@ class Reloading(Service):
         self.session, self.directory, self.names, self.recipe = session, directory, names, recipe
         self.since: float | None = None
         self.tried = True
+        self.ran = False
+        self.unit = ""
 
     def image_there(self) -> bool:
         return self.session.exists and self.session.podman("image", "exists", self.recipe.image)[0] == 0
 
     def judge(self, staged: str) -> list[Finding]:
         recipe = self.recipe
+        if not recipe.check:
+            return []
         if self.session.module.check_mode and not self.image_there():
             self.tried = False  # to pull it would change the host
             return []
@@ -78,18 +96,30 @@ class Reloading(Service):
         return [Finding(self.directory, told, f"{recipe.container} keeps what it has; a restart with this would not come up")]
 
     def reload(self) -> None:
+        name = self.recipe.container
         self.since = time.time()
-        if inside.describe(self.session, self.recipe.container) is None:
+        container = inside.describe(self.session, name)
+        if container is not None:
+            self.ran = True
+            self.unit = str(((container.get("Config") or {}).get("Labels") or {}).get("PODMAN_SYSTEMD_UNIT") or "")
+        if not self.ran:
             return
-        rc, dummy, err = self.session.podman("kill", "--signal", "HUP", self.recipe.container)
+        if self.recipe.port is not None:
+            what, (rc, dummy, err) = "podman kill", self.session.podman("kill", "--signal", "HUP", name)
+        elif self.unit:
+            what, (rc, dummy, err) = f"systemctl restart {self.unit}", self.session.systemctl("restart", "--", self.unit)
+        else:
+            what, (rc, dummy, err) = "podman restart", self.session.podman("restart", name)
         if rc != 0:
-            raise SessionError(err.strip() or "podman kill failed")
+            raise SessionError(err.strip() or f"{what} failed")
 
     def ask(self) -> str | None:
         name = self.recipe.container
         container = inside.describe(self.session, name)
         if container is None:
-            return None  # it reads all of it when it starts
+            return f"{name} does not run any more" if self.ran else None  # else it reads all of it when it starts
+        if self.recipe.port is None:
+            return self._restarted(container)
         place = inside.address(container)
         if place is None:
             return f"{name} has no address on a network"
@@ -107,6 +137,14 @@ class Reloading(Service):
         return None
 
     ask_back = ask
+
+    def _restarted(self, container: t.Mapping[str, t.Any]) -> str | None:
+        name = self.recipe.container
+        if started(container) < self._written():
+            return f"{name} was started before this was written"
+        health = ((container.get("State") or {}).get("Health") or {}).get("Status") or "healthy"
+        # who runs with the files already is not judged here
+        return f"{name} is {health}" if self.since is not None and health != "healthy" else None
 
     def _written(self) -> float:
         with self.session.files():

@@ -99,8 +99,11 @@ def other_command(container: t.Mapping[str, t.Any] | None, words: t.Sequence[str
 
 
 def play_reasons(pieces: t.Iterable[t.Mapping[str, t.Any]], images: t.Mapping[str, str]) -> list[str]:
-    """Why the containers of a .kube unit (from podman ps) are stale: an image reference means another image now."""
-    moved = {piece["Image"] for piece in pieces if images.get(piece["Image"], piece["ImageID"]) != piece["ImageID"]}
+    """Why the containers of a .kube unit (from podman ps) are stale: an image reference means another image now.
+
+    The image that podman holds a pod open with is podman's own affair: it builds that itself, twice when two pods start at once.
+    """
+    moved = {piece["Image"] for piece in pieces if not piece.get("IsInfra") and images.get(piece["Image"], piece["ImageID"]) != piece["ImageID"]}
     return [f"{reference} is another image now" for reference in sorted(moved)]
 
 

@@ -44,7 +44,7 @@ def ask(pid):
     with open("/proc/%d/ns/net" % pid) as handle:
         if libc.setns(handle.fileno(), 0x40000000):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return json.load(opener.open(job["url"], timeout=5))
+    return {path: json.load(opener.open(job["url"] + path, timeout=5)) for path in job["paths"]}
 def over(target, rawdata):
     if job["marker"] is None or job["marker"] in rawdata.get("middlewares", {}) or not os.path.exists("/proc/%d" % target["pid"]):
         return True
@@ -54,9 +54,8 @@ answers = {}
 deadline = time.monotonic() + job["seconds"]
 for name, target in job["targets"].items():
     while True:
-        answer = {"rawdata": {}}
         try:
-            answer["rawdata"] = ask(target["pid"])
+            answer = ask(target["pid"])
             if not isinstance(answer["rawdata"], dict):
                 raise ValueError("what answers is not Traefik's API")
         except Exception as error:
@@ -294,9 +293,11 @@ class Twins:
             return verdict.log_lines(_text(self._place(f"{name}.log")))
 
 
-def ask_api(session: Session, api: str, targets: t.Mapping[str, t.Mapping[str, t.Any]], marker: str | None = None) -> dict[str, dict[str, t.Any]]:
-    """What the API of each target shows: its rawdata, and error when it did not answer. Raises SessionError when nothing could be asked."""
-    job = {"url": f"{api.rstrip('/')}/api/rawdata", "targets": targets, "marker": marker, "seconds": STARTUP}
+def ask_api(
+    session: Session, api: str, targets: t.Mapping[str, t.Mapping[str, t.Any]], marker: str | None = None, paths: t.Sequence[str] = ("rawdata",)
+) -> dict[str, dict[str, t.Any]]:
+    """What the API of each target shows: rawdata and other paths, and error when it did not answer. Raises SessionError when nothing could be asked."""
+    job = {"url": f"{api.rstrip('/')}/api/", "paths": paths, "targets": targets, "marker": marker, "seconds": STARTUP}
     command = [sys.executable, "-c", _ASK]
     rc, out, err = session.run(command, json.dumps(job)) if session.system else session.podman("unshare", *command, data=json.dumps(job))
     if rc != 0:

@@ -55,6 +55,33 @@ def difference(wanted: Objects, seen: Objects, names: t.Iterable[tuple[str, str]
     return None
 
 
+def seconds(duration: str) -> float:
+    """A duration as Go writes it, such as 1m30s. Raises ValueError."""
+    parts = re.findall(r"([0-9.]+)(h|ms|m|s|us|µs|ns)", duration)
+    if "".join(number + unit for number, unit in parts) != duration:
+        raise ValueError(f"not a duration: {duration}")
+    return sum(float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}[unit] for number, unit in parts)
+
+
+def read_timeouts(entry_points: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, float]:
+    """Entry point -> seconds in which a request has to be read, 0 for no limit (which the API leaves out)."""
+    found = {}
+    for entry in entry_points:
+        limits = (entry.get("transport") or {}).get("respondingTimeouts") or {}
+        found[str(entry.get("name"))] = seconds(str(limits.get("readTimeout") or "0s"))
+    return found
+
+
+def plugins(shown: Objects) -> dict[str, list[str]]:
+    """Plugin -> routers which need it."""
+    found: dict[str, list[str]] = {}
+    for (kind, dummy), definition in sorted(shown.items()):
+        if kind == "middlewares":
+            for name in definition.get("plugin") or {}:
+                found.setdefault(name, []).extend(user.partition("@")[0] for user in definition.get("usedBy") or [])
+    return {name: sorted(set(users)) for name, users in found.items()}
+
+
 def log_lines(text: str) -> list[dict[str, t.Any]]:
     """The entries of a log in JSON, each perhaps behind podman's time stamp. Other lines are left out."""
     found = []

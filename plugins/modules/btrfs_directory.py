@@ -44,7 +44,7 @@ options:
     suboptions:
       path:
         description:
-          - Absolute path. Symlinks in its parents are followed; the directory itself must not be a symlink.
+          - Absolute path, not V(/). Symlinks in its parents are followed; the directory itself must not be a symlink.
         type: path
         required: true
       nocow:
@@ -96,13 +96,16 @@ options:
         in one step; then the original is removed. Content with holes, hard links, owners, modes, modification times, ACLs, extended attributes
         and other inode flags are kept; inode numbers and change times are not.
       - Where that cannot be done each file with the wrong state is replaced by a copy of itself in place. These are mount points, trees with
-        subvolumes, mounts, immutable files or other entries of O(directories) in them, and file systems without space for a second copy.
-        RV(directories[].conversion) tells which.
+        subvolumes, mounts, immutable files or other entries of O(directories) in them, trees in a directory that the account cannot change,
+        and file systems without space for a second copy. RV(directories[].conversion) tells which.
       - A conversion that is killed or cut off from power at any moment loses nothing and is taken up, or started anew, by the next run
-        with V(convert). Free space is needed for the copy, 10 % and 128 MiB.
+        with V(convert) and the same O(directories[].nocow) by the same account.
+        Free space is needed for the copy, 10 % and 128 MiB; in place for the largest file and 128 MiB.
       - A conversion is refused, with names, while a process has a file of the tree open or mapped, works in it, or has it mounted (a container),
-        while a swap file or a loop device stands on one, and when a file has hard links outside of the tree. Stop the services first.
-      - While it runs the playbook shows percent, rate and remaining time. When the playbook is stopped, the conversion stops within a minute.
+        while a swap file or a loop device stands on one, when a file has hard links outside of the tree, and when a file that has to be replaced
+        is in an immutable directory. Stop the services first.
+      - While it runs the playbook shows percent, rate and remaining time. When the playbook is stopped, a conversion that still copies
+        stops after a minute; once the copy is complete it is finished.
     type: str
     choices: [fail, convert]
     default: fail
@@ -232,12 +235,13 @@ directories:
       type: int
       returned: always
     skipped:
-      description: The first 20 names of directories below that are not part of the tree (mount points, read-only subvolumes, other entries).
+      description: The first 20 names of what is below and not part of the tree (mount points, read-only subvolumes, other entries).
       type: list
       elements: str
       returned: always
     conversion:
-      description: How files with data were rewritten, or would be, V(copy) or V(in_place); V(null) when there was no need.
+      description: How files with data were rewritten, or would be, V(copy) or V(in_place); V(discard) when all is right and only the unfinished
+        copy of an interrupted conversion is removed; V(null) when there was no need.
       type: str
       returned: always
     conversion_bytes:
@@ -257,8 +261,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_progress i
 
 def parse(entry: dict[str, t.Any]) -> Want:
     """One entry of the option as the rest of the code wants it."""
-    if not os.path.isabs(entry["path"]):
-        raise _btrfs.BtrfsError(f"path {entry['path']!r} is not absolute")
+    if not os.path.isabs(entry["path"]) or "\0" in entry["path"]:
+        raise _btrfs.BtrfsError(f"path {entry['path']!r} is not an absolute path")
     return Want(
         path=entry["path"],
         nocow=entry["nocow"],
@@ -306,7 +310,7 @@ def main() -> None:
             directories.apply(progress)
             results = directories.results(done=True)
     except (_btrfs.BtrfsError, OSError) as error:
-        module.fail_json(msg=str(error), directories=results)
+        module.fail_json(msg=_btrfs.reason(error), directories=results)
     finally:
         progress.close()
     module.exit_json(changed=directories.changed, directories=results, diff=directories.diff)

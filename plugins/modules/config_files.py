@@ -15,7 +15,9 @@ description:
   - Then the service's metrics are asked whether the reload went well. If not, the previous files are put back and loaded again.
   - Files of the directory that are not listed are judged with the others, and never touched. A broken one of somebody else is an error
     too, since the service would load nothing, and not start again.
-  - For services that show C(*_config_last_reload_successful) among their metrics, as Prometheus, Alertmanager and the blackbox exporter do.
+  - That is for services that show C(*_config_last_reload_successful) among their metrics, as Prometheus, Alertmanager and the blackbox exporter do.
+    Others, as Grafana and Alloy, are given without O(port). They are restarted when they were started before the files were written, and have to
+    become healthy.
   - A service that does not run yet reads its files when it starts.
 extends_documentation_fragment:
   - patriark.homelab._attributes
@@ -49,34 +51,31 @@ options:
         type: str
         required: true
       content:
-        description: Text of the file.
+        description: Text of the file. When omitted, the file is removed.
         type: str
-        required: true
       mode:
         description: Permissions, as an octal string.
         type: str
         default: '0640'
   image:
-    description: Image with the program that judges. It is pulled when it is missing.
+    description: Image with the program that judges. It is pulled when it is missing. Required with O(check).
     type: str
-    required: true
   seen_at:
-    description: Where that program, and the service, see the directory.
+    description: Where that program, and the service, see the directory. Required with O(check).
     type: path
-    required: true
   check:
-    description: The program with its arguments. It ends with another status than 0 for configuration that cannot be loaded.
+    description:
+      - The program with its arguments. It ends with another status than 0 for configuration that cannot be loaded.
+      - When omitted, nothing is judged beforehand.
     type: list
     elements: str
-    required: true
   container:
     description: The service's container.
     type: str
     required: true
   port:
-    description: Port inside the container with C(/metrics).
+    description: Port inside the container with C(/metrics). When omitted, the service is restarted and not told to reload.
     type: int
-    required: true
   wait_timeout:
     description: Seconds to wait until the service has taken the files.
     type: int
@@ -103,6 +102,18 @@ EXAMPLES = r"""
     check: [promtool, check, config, /etc/prometheus/prometheus.yml]
     container: prometheus
     port: 9090
+
+- name: Grafana, which looks for providers of dashboards at its start only
+  patriark.homelab.config_files:
+    user: homelab
+    directory: /home/homelab/containers/config/grafana
+    files:
+      - name: provisioning/dashboards/app.yml
+        content: |
+          apiVersion: 1
+          providers: [{name: app, type: file, options: {path: /var/lib/grafana/dashboards/app}}]
+      - name: provisioning/dashboards/old.yml
+    container: grafana
 """
 
 RETURN = r"""
@@ -126,16 +137,16 @@ rollback:
   type: dict
 """
 
-import contextlib
 import os
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_module import run
 from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._reloading import Recipe, Reloading
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
 
 SPEC: dict[str, t.Any] = {
@@ -147,15 +158,15 @@ SPEC: dict[str, t.Any] = {
         "required": True,
         "options": {
             "name": {"type": "str", "required": True},
-            "content": {"type": "str", "required": True},
+            "content": {"type": "str"},
             "mode": {"type": "str", "default": "0640"},
         },
     },
-    "image": {"type": "str", "required": True},
-    "seen_at": {"type": "path", "required": True},
-    "check": {"type": "list", "elements": "str", "required": True},
+    "image": {"type": "str"},
+    "seen_at": {"type": "path"},
+    "check": {"type": "list", "elements": "str"},
     "container": {"type": "str", "required": True},
-    "port": {"type": "int", "required": True},
+    "port": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 30},
 }
 
@@ -169,7 +180,7 @@ def wanted(files: list[dict[str, t.Any]]) -> dict[str, Node | None]:
             mode = -1
         if not 0 <= mode <= 0o777:
             raise LiveRefused([Finding(item["name"], f"mode {item['mode']!r} is not octal permissions", "write mode: '0640'")])
-        found[item["name"]] = Node(item["content"], mode)
+        found[item["name"]] = None if item["content"] is None else Node(item["content"], mode)
     return found
 
 
@@ -177,10 +188,14 @@ def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     files = wanted(params["files"])
     with session.files():
-        there = session.exists and os.path.isdir(params["directory"])
+        # what has to be removed from a directory that is not there is removed
+        files = {name: node for name, node in files.items() if node or os.path.isdir(os.path.dirname(os.path.join(params["directory"], name)))}
+        there = session.exists and all(os.path.isdir(os.path.dirname(os.path.join(params["directory"], name))) for name in files)
+    if not files:
+        return {"changed": False, "in_effect": False, "notes": [], "diff": []}
     if module.check_mode and not there:
         return {"changed": True, "in_effect": False, "notes": [f"{params['directory']} is not there yet, so nothing could be tried"], "diff": []}
-    recipe = Recipe(params["image"], params["seen_at"], params["check"], params["container"], params["port"])
+    recipe = Recipe(params["image"] or "", params["seen_at"] or "", params["check"] or [], params["container"], params["port"])
     service = Reloading(session, params["directory"], list(files), recipe)
     made = plan(session, params["directory"], files, service)
     for finding in made.warnings:
@@ -195,26 +210,8 @@ def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = QuietModule(argument_spec=SPEC, supports_check_mode=True)
-    directory = module.params["directory"]
-    try:
-        session = Session(module, module.params["user"])
-        with contextlib.ExitStack() as held:
-            if not module.check_mode:
-                session.ensure()
-                held.enter_context(session.lock())
-            result = work(module, session)
-    except LiveRefused as error:
-        message = f"the configuration in {directory} is refused:\n{error}"
-        module.fail_json(msg=message, findings=[finding.as_dict() for finding in error.findings])
-    except LiveFailed as error:
-        tail = f" Rollback: {error.rollback['message']}." if error.rollback else ""
-        module.fail_json(msg=f"the configuration in {directory} is not in effect: {error}.{tail}", changed=True, rollback=error.rollback)
-    except (SessionError, OSError) as error:
-        module.fail_json(msg=str(error))
-    if not module._diff:
-        result.pop("diff")
-    module.exit_json(**result)
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True, required_by={"check": ("image", "seen_at")})
+    run(module, f"the configuration in {module.params['directory']} is", work)
 
 
 if __name__ == "__main__":

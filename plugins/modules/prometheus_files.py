@@ -172,15 +172,15 @@ rollback:
       type: str
 """
 
-import contextlib
 import os
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, Outcome, Service, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
 from ansible_collections.patriark.homelab.plugins.module_utils._prometheus import RULES, Prometheus
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
 
 SPEC: dict[str, t.Any] = {
@@ -197,16 +197,6 @@ SPEC: dict[str, t.Any] = {
     "url": {"type": "str", "default": "http://127.0.0.1:9090"},
     "wait_timeout": {"type": "int", "default": 60},
 }
-
-
-class Unseen(Service):
-    """Nobody there to try the files or to be asked."""
-
-    def judge(self, staged: str) -> list[Finding]:
-        return []
-
-    def ask(self) -> str | None:
-        return None
 
 
 def wanted_files(params: dict[str, t.Any]) -> dict[str, str | None]:
@@ -226,7 +216,7 @@ def wanted_files(params: dict[str, t.Any]) -> dict[str, str | None]:
     return files
 
 
-def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
+def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     files = wanted_files(params)
     root = params["directory"]
@@ -256,28 +246,8 @@ def work(module: AnsibleModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    try:
-        session = Session(module, module.params["user"])
-        with contextlib.ExitStack() as held:
-            if not module.check_mode:
-                session.ensure()
-                held.enter_context(session.lock())
-            result = work(module, session)
-    except LiveRefused as error:
-        count = len(error.findings)
-        message = f"the files are refused, {count} finding{'s' if count > 1 else ''}:\n{error}"
-        module.fail_json(msg=message, findings=[finding.as_dict() for finding in error.findings])
-    except LiveFailed as error:
-        tail = f" Rollback: {error.rollback['message']}." if error.rollback else ""
-        module.fail_json(msg=f"the files are not in effect: {error}.{tail}", changed=True, rollback=error.rollback)
-    except (SessionError, OSError) as error:
-        module.fail_json(msg=str(error))
-    if module.check_mode:
-        result.pop("waited")
-    if not module._diff:
-        result.pop("diff")
-    module.exit_json(**result)
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True)
+    run(module, "the files are", work)
 
 
 if __name__ == "__main__":

@@ -135,6 +135,11 @@ confirmed_by:
   description: Who told that it is in effect, V(api) or V(probe); V(nobody) when the container does not run.
   returned: success
   type: str
+reason:
+  description: Why there was something to do, or would be. Null when there was nothing.
+  returned: success
+  type: str
+  sample: the file differs
 waited:
   description: Seconds until it was in effect. 0 when it was.
   returned: success, outside check mode
@@ -187,14 +192,14 @@ rollback:
       type: str
 """
 
-import contextlib
 import os
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveFailed, LiveRefused, Outcome, Service, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, Plan, Service, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
 from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_quietly
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik import Probe, Traefik
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import templates
@@ -210,16 +215,6 @@ SPEC: dict[str, t.Any] = {
     "probe": {"type": "dict", "options": {"url": {"type": "str", "required": True}, "connect": {"type": "str"}}},
     "wait_timeout": {"type": "int", "default": 30},
 }
-
-
-class Unseen(Service):
-    """Nobody there to try the file or to be asked."""
-
-    def judge(self, staged: str) -> list[Finding]:
-        return []
-
-    def ask(self) -> str | None:
-        return None
 
 
 def wanted_node(session: Session, params: dict[str, t.Any]) -> Node | None:
@@ -239,6 +234,12 @@ def wanted_node(session: Session, params: dict[str, t.Any]) -> Node | None:
     return Node(content, int(mode, 8) if mode else existing.mode if existing else 0o644)
 
 
+def reason_of(made: Plan) -> str | None:
+    for change in made.rewritten:
+        return "there is no such file" if change.before is None else "the file is still there" if change.after is None else "the file differs"
+    return made.missing
+
+
 def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     node = wanted_node(session, params)
@@ -255,41 +256,22 @@ def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     result: dict[str, t.Any] = {"file": params["path"], "notes": notes}
     if not seen and not os.path.isdir(folder):
         # check mode before anything is there, or absent after everything is gone
-        change = node is not None
-        return {**result, "changed": change, "routers": {}, "confirmed_by": "nobody", "waited": 0.0, "diff": []}
+        reason = None if node is None else "there is no such file"
+        return {**result, "changed": reason is not None, "reason": reason, "routers": {}, "confirmed_by": "nobody", "waited": 0.0, "diff": []}
     made = plan(session, folder, {name: node}, service)
     for finding in made.warnings:
         module.warn(str(finding))
     if made.pending:
         notes.append("an earlier run was killed before Traefik had agreed; this one finishes")
     outcome = Outcome() if module.check_mode else apply(session, made, service, params["wait_timeout"])
-    result.update(changed=made.changed, routers=traefik.routers, confirmed_by=traefik.confirms if seen else "nobody", waited=outcome.waited, diff=made.diff())
+    result.update(changed=made.changed, reason=reason_of(made), routers=traefik.routers, waited=outcome.waited, diff=made.diff())
+    result["confirmed_by"] = traefik.confirms if seen else "nobody"
     return result
 
 
 def main() -> None:
     module = QuietModule(argument_spec=SPEC, required_if=[("state", "present", ["content"])], supports_check_mode=True)
-    try:
-        session = Session(module, module.params["user"])
-        with contextlib.ExitStack() as held:
-            if not module.check_mode:
-                session.ensure()
-                held.enter_context(session.lock())
-            result = work(module, session)
-    except LiveRefused as error:
-        count = len(error.findings)
-        message = f"{module.params['path']} is refused, {count} finding{'s' if count > 1 else ''}:\n{error}"
-        module.fail_json(msg=message, findings=[finding.as_dict() for finding in error.findings])
-    except LiveFailed as error:
-        tail = f" Rollback: {error.rollback['message']}." if error.rollback else ""
-        module.fail_json(msg=f"{module.params['path']} is not in effect: {error}.{tail}", changed=True, rollback=error.rollback)
-    except (SessionError, OSError) as error:
-        module.fail_json(msg=str(error))
-    if module.check_mode:
-        result.pop("waited")
-    if not module._diff:
-        result.pop("diff")
-    module.exit_json(**result)
+    run(module, f"{module.params['path']} is", work)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,18 @@ unusable:
       description: Why, in Traefik's words.
       type: list
       elements: str
+read_timeouts:
+  description: Entry point to the seconds in which a request has to be read, an upload with its whole file. 0 is no limit.
+  returned: always
+  type: dict
+  sample:
+    websecure: 7200.0
+plugins:
+  description: Plugin to the names of the routers which need it.
+  returned: always
+  type: dict
+  sample:
+    crowdsec: [immich]
 crowdsec:
   description: V(answers), or why the local API is of no use. Null when it was not asked.
   returned: always
@@ -104,7 +116,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik import ask_api
-from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import Objects, objects
+from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import Objects, objects, plugins, read_timeouts
 
 SPEC: dict[str, t.Any] = {
     "user": {"type": "str"},
@@ -143,15 +155,17 @@ def crowdsec_verdict(rc: int, err: str) -> str:
 
 def look(session: Session, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     container, crowdsec = params["container"], params["crowdsec"]
-    result: dict[str, t.Any] = {"running": False, "error": f"the container {container} does not run", "objects": {}, "unusable": [], "crowdsec": None}
+    result: dict[str, t.Any] = {"running": False, "error": f"the container {container} does not run", "objects": {}, "unusable": []}
+    result.update(read_timeouts={}, plugins={}, crowdsec=None)
     if not session.exists or not session.ready or not session.module.get_bin_path("podman"):
         return result
     state = (podman.inspect_containers(session, [container]).get(container) or {}).get("State") or {}
     if not state.get("Running"):
         return result
-    answer = ask_api(session, params["api"], {container: {"pid": int(state.get("Pid") or 0)}})[container]
+    answer = ask_api(session, params["api"], {container: {"pid": int(state.get("Pid") or 0)}}, paths=("rawdata", "entrypoints"))[container]
     found = objects(answer["rawdata"])
     result.update(running=True, error=answer.get("error"), objects=names(found), unusable=unusable(found))
+    result.update(read_timeouts=read_timeouts(answer.get("entrypoints", [])), plugins=plugins(found))
     if crowdsec:
         rc, dummy, err = session.podman("exec", container, "sh", "-c", ASK_CROWDSEC, "sh", crowdsec.rstrip("/"), params["crowdsec_key_file"])
         result["crowdsec"] = crowdsec_verdict(rc, err)

@@ -22,7 +22,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert im
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directories import Directories
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Want
 from ansible_collections.patriark.homelab.tests.btrfs.support import Opened, Run, chattr, flags, image, nocow, subvolume
-from ansible_collections.patriark.homelab.tests.btrfs.trees import describe, grow, snapshot, traces, wrong
+from ansible_collections.patriark.homelab.tests.btrfs.trees import MARKERS, describe, grow, snapshot, traces, wrong
 
 
 def convert(*wants: Want, progress: Progress | None = None) -> Directories:
@@ -70,6 +70,27 @@ def test_whole_tree_is_copied_and_everything_is_kept(run: Run, tree: pathlib.Pat
     assert traces(tree) == []
     assert blocks(tree / "base" / "holes") < 100
     assert blocks(tree / "base" / "only_hole") == 0
+
+
+def test_a_name_that_leaves_no_room_for_a_longer_one(run: Run, pool: pathlib.Path) -> None:
+    paths = [pool / ("\u00e4" * 127 + end) for end in "ab"]
+    for path in paths:
+        path.mkdir()
+        (path / "file").write_bytes(b"x" * 5000)
+        got = run.same({"path": str(path), "nocow": True}, existing="convert")
+        assert got.entry["conversion"] == "copy"
+        assert wrong(path, True) == []
+        assert traces(path) == []
+    assert [(path / "file").read_bytes() for path in paths] == [b"x" * 5000] * 2
+    for path in paths:
+        (path / "file").unlink()
+        run.same({"path": str(path), "subvolume": True})
+    assert sorted(os.listdir(pool)) == sorted(path.name for path in paths)
+    longest = "a" * (255 - len("..patriark-convert"))
+    assert _btrfs_convert.sibling_name(longest) == f".{longest}.patriark-convert"
+    siblings = {_btrfs_convert.sibling_name(name) for name in (longest, f"{longest}a", f"{longest}b")}
+    assert len(siblings) == 3
+    assert max(map(len, siblings)) == 255
 
 
 def test_mount_point_is_converted_in_place(run: Run, tree: pathlib.Path) -> None:
@@ -252,6 +273,57 @@ def test_immutable_file_that_is_right_already(run: Run, tree: pathlib.Path) -> N
     assert "immutable" in run({"path": str(tree), "nocow": True}, existing="convert", ok=False)["msg"]
 
 
+@pytest.mark.parametrize("change", ["+i", "+a"])
+def test_files_cannot_be_replaced_in_a_frozen_directory(run: Run, pool: pathlib.Path, change: str) -> None:
+    path = pool / "pg"
+    (path / "held").mkdir(parents=True)
+    (path / "held" / "data").write_bytes(b"x" * 5000)
+    (path / "held" / "empty").touch()
+    chattr("+C", path, path / "held")
+    chattr(change, path / "held")
+    for check in (True, False):
+        msg = run({"path": str(path), "nocow": True}, existing="convert", check=check, ok=False)["msg"]
+        assert msg.endswith("cannot be replaced (chattr -i -a): held/data")
+    assert wrong(path, True) == ["held/data", "held/empty"]
+    assert traces(path) == []
+
+
+@pytest.mark.parametrize("what", ["+i", "+a", "not ours", "closed"])
+def test_where_the_directory_above_cannot_be_changed_it_is_done_in_place(run: Run, pool: pathlib.Path, what: str) -> None:
+    path = pool / "above" / "pg"
+    path.mkdir(parents=True)
+    (path / "file").write_bytes(b"x" * 5000)
+    before = describe(path)
+    uid = 0
+    if what.startswith("+"):
+        chattr(what, path.parent)
+    else:
+        uid = 1234
+        os.chown(path, uid, uid)
+        os.chown(path / "file", uid, uid)
+        os.chmod(path.parent, 0o711 if what == "closed" else 0o755)
+        before = describe(path)
+    for check in (True, False):
+        msg = run({"path": str(path), "nocow": True, "subvolume": True}, existing="convert", check=check, uid=uid, ok=False)["msg"]
+        assert f"the directory above it cannot be changed as uid {uid}, so it cannot be replaced by a subvolume" in msg
+    got = run.same({"path": str(path), "nocow": True}, existing="convert", uid=uid)
+    assert got.entry["conversion"] == "in_place"
+    assert describe(path) == before
+    assert wrong(path, True) == []
+    assert traces(path) == []
+
+
+def test_a_mounted_file_is_left_alone(run: Run, tree: pathlib.Path) -> None:
+    outside = tree.parent / "outside"
+    outside.write_bytes(b"x" * 5000)
+    with mounted("--bind", str(outside), str(tree / "inline")):
+        got = run.same({"path": str(tree), "nocow": True}, existing="convert")
+        assert got.entry["conversion"] == "in_place"
+        assert got.entry["skipped"] == ["inline"]
+    assert wrong(tree, True) == ["inline"]
+    assert not nocow(outside)
+
+
 # ---------------------------------------------------------------------------------------------------- what refuses it
 
 
@@ -381,16 +453,20 @@ def test_foreign_sibling_is_never_touched(run: Run, tree: pathlib.Path) -> None:
 
 
 def test_space_decides_the_method_and_refuses(run: Run, tmp_path: pathlib.Path) -> None:
-    with image(tmp_path / "pool", megabytes=700) as disk:
+    with image(tmp_path / "pool", megabytes=512) as disk:
         path = disk.path / "pg"
         path.mkdir()
-        for index in range(5):
-            (path / f"relation.{index}").write_bytes(os.urandom(1 << 20) * 60)
+        for index in range(20):
+            (path / f"relation.{index}").write_bytes(os.urandom(1 << 20) * 12)
         os.sync()
+        # What is copied before the first old file goes has to be less than what is free, too.
+        room = os.statvfs(path)
+        assert 140 << 20 < room.f_bavail * room.f_frsize < 240 << 20
         got = run.same({"path": str(path), "nocow": True}, existing="convert")
         assert got.entry["conversion"] == "in_place"
         assert "does not fit" in got["diff"][0]["after"]["conversion"]
         assert wrong(path, True) == []
+        assert traces(path) == []
         (disk.path / "one").mkdir()
         (disk.path / "one" / "large").write_bytes(os.urandom(1 << 20) * 120)
         os.sync()
@@ -398,8 +474,9 @@ def test_space_decides_the_method_and_refuses(run: Run, tmp_path: pathlib.Path) 
         assert "MiB of free space are needed" in msg
 
 
-def test_quota_in_the_middle_leaves_the_tree_alone(run: Run, tmp_path: pathlib.Path) -> None:
-    with image(tmp_path / "pool", megabytes=1024) as disk:
+@pytest.mark.parametrize("inside", [False, True])
+def test_quota_in_the_middle_leaves_the_tree_alone(run: Run, tmp_path: pathlib.Path, inside: bool) -> None:
+    with image(tmp_path / "pool") as disk:
         subprocess.run(["btrfs", "quota", "enable", str(disk.path)], check=True)
         subvolume(disk.path / "sub")
         path = disk.path / "sub" / "pg"
@@ -407,10 +484,20 @@ def test_quota_in_the_middle_leaves_the_tree_alone(run: Run, tmp_path: pathlib.P
         grow(path)
         os.sync()
         subprocess.run(["btrfs", "qgroup", "limit", "14M", str(disk.path / "sub")], check=True, capture_output=True)
-        before = describe(path)
-        got = run({"path": str(path), "nocow": True}, existing="convert", ok=False)
-        assert "Disk quota exceeded" in got["msg"]
-        assert describe(path) == before
+        before, content = describe(path), describe(path, halfway=True)
+        with mounted("--bind", str(path), str(path)) if inside else contextlib.nullcontext():
+            got = run({"path": str(path), "nocow": True}, existing="convert", ok=False)
+            assert "Disk quota exceeded" in got["msg"]
+            assert describe(path, halfway=True) == content
+            # No copies that fill the disk; in place the traces tell that it is not done.
+            assert [name for name in traces(path) if not name.endswith(MARKERS)] == []
+            if not inside:
+                assert describe(path) == before
+                assert traces(path) == []
+            subprocess.run(["btrfs", "qgroup", "limit", "none", str(disk.path / "sub")], check=True, capture_output=True)
+            run.same({"path": str(path), "nocow": True}, existing="convert")
+            assert describe(path) == before
+        assert wrong(path, True) == []
         assert traces(path) == []
 
 
@@ -516,7 +603,7 @@ def test_a_change_in_the_middle_gives_up_and_keeps_the_tree(tree: pathlib.Path, 
     assert traces(tree) == []
 
 
-@pytest.mark.parametrize("how", ["cwd", "container"])
+@pytest.mark.parametrize("how", ["cwd", "container", "bind"])
 def test_somebody_who_comes_while_it_is_copied_keeps_the_tree(tree: pathlib.Path, how: str) -> None:
     """No lease on a file shows these two."""
     before = describe(tree)
@@ -525,12 +612,40 @@ def test_somebody_who_comes_while_it_is_copied_keeps_the_tree(tree: pathlib.Path
     with contextlib.ExitStack() as stack:
 
         def come() -> None:
-            stack.enter_context(holder(*command))
+            if how == "bind":
+                (tree.parent / "elsewhere").mkdir()
+                stack.enter_context(mounted("--bind", str(tree), str(tree.parent / "elsewhere")))
+            else:
+                stack.enter_context(holder(*command))
 
-        with pytest.raises(_btrfs.BtrfsError, match=r"somebody started to use it: .*(works in|has it mounted on /mnt)"):
+        with pytest.raises(_btrfs.BtrfsError, match=r"somebody started to use it: .*(works in|has it mounted on /mnt|it is mounted elsewhere too)"):
             convert(Want(str(tree), nocow=True), progress=At("synced", come))
     assert describe(tree) == before
     assert traces(tree) == []
+
+
+@pytest.mark.parametrize("step", ["sibling", "copied", "compared", "exchanged"])
+def test_what_is_mounted_inside_meanwhile_is_neither_copied_nor_removed(tree: pathlib.Path, step: str) -> None:
+    """A directory of the same subvolume: its device number gives nothing away."""
+    before = describe(tree)
+    other = tree.parent / "precious"
+    other.mkdir()
+    (other / "photo").write_bytes(b"only here")
+    with contextlib.ExitStack() as stack:
+
+        def mount() -> None:
+            place = tree if step != "exchanged" else tree.parent / ".pg.patriark-convert"
+            stack.enter_context(mounted("--bind", str(other), str(place / "empty_dir")))
+
+        with pytest.raises(_btrfs.BtrfsError, match=r"given up: .*(became a mount point|something is mounted on empty_dir|is a mount point .* not removed)"):
+            convert(Want(str(tree), nocow=True), progress=At(step, mount))
+        assert (other / "photo").read_bytes() == b"only here"
+    assert describe(tree) == before
+    convert(Want(str(tree), nocow=True))
+    assert describe(tree) == before
+    assert wrong(tree, True) == []
+    assert traces(tree) == []
+    assert (other / "photo").read_bytes() == b"only here"
 
 
 def test_a_copy_that_is_not_what_it_has_to_be_is_never_used(tree: pathlib.Path) -> None:
@@ -542,6 +657,8 @@ def test_a_copy_that_is_not_what_it_has_to_be_is_never_used(tree: pathlib.Path) 
         "entries came or went": inline.unlink,
         "st_mode": lambda: inline.chmod(0o777),
         "st_uid": lambda: os.chown(inline, 7, -1),
+        "st_gid": lambda: os.chown(inline, -1, 7),
+        "st_rdev": lambda: _renumbered(copy / "null"),
         "st_mtime_ns": lambda: os.utime(inline),
         "st_size": lambda: _resized(inline),
         "extended attributes": lambda: os.removexattr(acl, "user.note"),
@@ -549,6 +666,8 @@ def test_a_copy_that_is_not_what_it_has_to_be_is_never_used(tree: pathlib.Path) 
         "st_nlink": lambda: os.link(inline, tree.parent / "more"),
         "lost a hard link": lambda: _parted(copy / "hard", copy / "base" / "16384" / "deep" / "third", tree.parent),
         "points elsewhere": lambda: _retargeted(copy / "symlink"),
+        "inode flags": lambda: chattr("-d", copy / "base" / "16384" / "deep" / "caps"),
+        "symlink differs in its extended": lambda: os.removexattr(copy / "symlink", "trusted.note", follow_symlinks=False),
     }
     for text, damage in damages.items():
 
@@ -567,6 +686,15 @@ def test_a_copy_that_is_not_what_it_has_to_be_is_never_used(tree: pathlib.Path) 
 def _resized(path: pathlib.Path) -> None:
     info = path.stat()
     os.truncate(path, 2)
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _renumbered(path: pathlib.Path) -> None:
+    info = path.lstat()
+    path.unlink()
+    os.mknod(path, info.st_mode, os.makedev(1, 5))
+    os.chown(path, info.st_uid, info.st_gid)
+    os.chmod(path, stat.S_IMODE(info.st_mode))
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 

@@ -11,6 +11,7 @@ import pathlib
 import socket
 import stat
 import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -254,6 +255,20 @@ def test_empty_directory_after_a_kill_on_the_way_to_a_subvolume(run: Run, pool: 
     assert (pool / ".other.subvolume-new" / "precious").is_dir()
 
 
+@pytest.mark.parametrize("change, kept", [("+c", _btrfs.FS_COMPR), ("+m", _btrfs.FS_NOCOMP), ("+A", 0x80)])
+def test_flags_of_an_empty_directory_that_becomes_a_subvolume(run: Run, pool: pathlib.Path, change: str, kept: int) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    chattr(change, path)
+    if kept & _btrfs.COMPRESSION:
+        for check in (True, False):
+            assert "compression attribute" in run({"path": str(path), "nocow": True, "subvolume": True}, check=check, ok=False)["msg"]
+        assert path.stat().st_ino != 256
+    run.same({"path": str(path), "subvolume": True})
+    assert path.stat().st_ino == 256
+    assert flags(path) == kept
+
+
 def test_plain_directory_with_content_is_not_turned_into_a_subvolume(run: Run, pool: pathlib.Path) -> None:
     path = pool / "pg"
     (path / "base").mkdir(parents=True)
@@ -389,12 +404,24 @@ def test_a_file_that_becomes_something_else_is_not_judged(pool: pathlib.Path, mo
     assert (found.files, found.dirs) == (0, 1)
 
 
+def test_an_error_of_the_system_names_the_entry(run: Run, pool: pathlib.Path) -> None:
+    path = pool / ("n" * 256)
+    assert f"{path}: File name too long" in run({"path": str(path)}, ok=False)["msg"]
+    deep = pool / "deep"
+    deep.mkdir()
+    descend = "import os\nfor _ in range(300):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    subprocess.run([sys.executable, "-c", descend], cwd=deep, check=True)
+    few = ["prlimit", "--nofile=256:256"]
+    assert f"{deep}: Too many open files" in run({"path": str(deep), "nocow": True}, within=few, ok=False)["msg"]
+
+
 def test_not_a_directory(run: Run, pool: pathlib.Path) -> None:
     (pool / "file").touch()
     assert "not a directory" in run({"path": str(pool / "file")}, ok=False)["msg"]
     assert "not a directory" in run({"path": str(pool / "file" / "below")}, ok=False)["msg"]
     assert "root directory" in run({"path": "/"}, ok=False)["msg"]
-    assert "not absolute" in run({"path": "relative/path"}, ok=False)["msg"]
+    for bad in ("relative/path", "/nul\0byte", "~nobody-of-that-name"):
+        assert "not an absolute path" in run({"path": bad}, ok=False)["msg"]
 
 
 def test_names_that_are_not_text(run: Run, pool: pathlib.Path) -> None:
@@ -403,6 +430,16 @@ def test_names_that_are_not_text(run: Run, pool: pathlib.Path) -> None:
     with open(os.fsencode(path) + b"/new\nline\xff", "wb") as stream:
         stream.write(DATA)
     assert run({"path": str(path), "nocow": True}, ok=False).entry["offenders"] == ["new\\nline\\xff"]
+    # Nor need the path itself be.
+    odd = os.fsencode(pool) + b"/line\nend\xff"
+    os.mkdir(odd)
+    os.symlink(odd, pool / "odd")
+    assert "a symlink to" in run({"path": str(pool / "odd"), "nocow": True}, ok=False)["msg"]
+    got = run.same({"path": str(pool / "odd" / "pg"), "nocow": True})
+    assert got.entry["real_path"].endswith("line\\nend\\xff/pg")
+    assert nocow(odd + b"/pg")
+    run.same({"path": f"{pool}/line\n/", "nocow": True, "subvolume": True})
+    assert (pool / "line\n").stat().st_ino == 256
 
 
 def test_mount_points_below_are_not_part_of_the_tree(run: Run, pool: pathlib.Path) -> None:
@@ -412,12 +449,18 @@ def test_mount_points_below_are_not_part_of_the_tree(run: Run, pool: pathlib.Pat
     other.mkdir()
     (other / "file").write_bytes(DATA)
     subprocess.run(["mount", "--bind", str(other), str(path / "a b")], check=True)
+    (path / "file").touch()
+    subprocess.run(["mount", "--bind", str(other / "file"), str(path / "file")], check=True)
     try:
         got = run.same({"path": str(path), "nocow": True})
-        assert got.entry["skipped"] == ["a b"]
+        assert sorted(got.entry["skipped"]) == ["a b", "file"]
+        assert got.entry["files"] == 0
         assert not nocow(other)
+        # Whatever is mounted after the mount points were read.
+        with descriptor(path) as fd:
+            assert _btrfs_audit.audit(fd, True, {"file"}).skipped == ["file", "a b"]
     finally:
-        subprocess.run(["umount", str(path / "a b")], check=True)
+        subprocess.run(["umount", str(path / "a b"), str(path / "file")], check=True)
 
 
 def test_what_the_kernel_accepts_and_does_not_do_is_noticed(pool: pathlib.Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -19,7 +20,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert im
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directories import Directories
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Want
 from ansible_collections.patriark.homelab.tests.btrfs.support import Image, chattr, image, subvolume
-from ansible_collections.patriark.homelab.tests.btrfs.trees import describe, grow, traces, wrong
+from ansible_collections.patriark.homelab.tests.btrfs.trees import MARKERS, describe, grow, snapshot, traces, wrong
 
 # Everything the conversion changes a file system with.
 _CALLS = [
@@ -100,18 +101,23 @@ def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, 
     monkeypatch.setattr(_btrfs_convert, "BATCH_FILES", 4)
     # Looking through all processes of the machine is most of the time, changes nothing and is tested elsewhere.
     monkeypatch.setattr(_btrfs_busy, "users", lambda real, inodes: _btrfs_busy.Users())
+    # Each tree is a snapshot of one, or stands in a snapshot.
+    origin = pool / "origin"
+    subvolume(origin)
+    tree = origin if kind == "subvolume" else origin / "pg"
+    tree.mkdir(exist_ok=True)
+    if not wanted:
+        chattr("+C", tree)
+    grow(tree, small=True)
+    before, content = describe(tree), describe(tree, halfway=True)
     killed = []
     number = 0
     while True:
         base = pool / str(number)
-        base.mkdir()
         path = base / "pg"
-        subvolume(path) if kind == "subvolume" else path.mkdir()
-        if not wanted:
-            chattr("+C", path)
-        grow(path, small=True)
-        before = describe(path)
-        content = describe(path, halfway=True)
+        if kind == "subvolume":
+            base.mkdir()
+        snapshot(origin, path if kind == "subvolume" else base)
         want = Want(str(path), nocow=wanted, subvolume=becomes)
         with bound(path, kind == "mount"):
             doing = die_before_call(number, want)
@@ -128,7 +134,7 @@ def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, 
             assert traces(path) == [], doing
             assert sorted(os.listdir(base)) == ["pg"], doing
         assert path.stat().st_ino == 256 or not becomes
-        _btrfs_remove(base)
+        subprocess.run(["rm", "-rf", str(base)], check=True)
         number += 1
     said = {doing.split()[0] for doing in killed}
     assert {"setxattr", "removexattr", "utime", "syncfs", "fsync", "unlink", "copy_file_range"} <= said
@@ -136,8 +142,18 @@ def test_killed_before_each_change(pool: pathlib.Path, kind: str, wanted: bool, 
     assert ("rename" in said) == (kind == "mount")
 
 
-def _btrfs_remove(base: pathlib.Path) -> None:
-    subprocess.run(["rm", "-rf", str(base)], check=True)
+class Dies(Progress):
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def step(self, name: str) -> None:
+        if name == self.at:
+            raise KeyboardInterrupt
+
+
+def interrupted(path: pathlib.Path, step: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        apply(Want(str(path), nocow=True), Dies(step))
 
 
 def test_written_between_the_kill_and_the_next_run(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,14 +163,7 @@ def test_written_between_the_kill_and_the_next_run(pool: pathlib.Path, monkeypat
     for name in ("one", "two", "three"):
         os.link(path / "one", path / name) if name != "one" else (path / name).write_bytes(b"first")
     with bound(path, True):
-
-        class Dies(Progress):
-            def step(self, name: str) -> None:
-                if name == "link moved":
-                    raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            apply(Want(str(path), nocow=True), Dies())
+        interrupted(path, "link moved")
         parted = {name: (path / name).stat().st_ino for name in ("one", "two", "three")}
         assert len(set(parted.values())) == 2
         old = max(parted, key=lambda name: list(parted.values()).count(parted[name]))
@@ -166,18 +175,133 @@ def test_written_between_the_kill_and_the_next_run(pool: pathlib.Path, monkeypat
         assert traces(path) == []
 
 
+def test_an_error_between_two_names_of_a_file_leaves_what_brings_them_together_again(pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    for name in ("one", "two", "three"):
+        os.link(path / "one", path / name) if name != "one" else (path / name).write_bytes(b"first")
+    before = describe(path)
+
+    class Fails(Progress):
+        def step(self, name: str) -> None:
+            if name == "link moved":
+                raise OSError(errno.EIO, "Input/output error")
+
+    with bound(path, True):
+        with pytest.raises(_btrfs.BtrfsError, match="given up: Input/output error"):
+            apply(Want(str(path), nocow=True), Fails())
+        assert len({(path / name).stat().st_ino for name in ("one", "two", "three")}) == 2
+        apply(Want(str(path), nocow=True))
+        assert describe(path) == before
+        assert wrong(path, True) == []
+        assert traces(path) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "subvolume"])
+def test_without_nocow_an_interrupted_conversion_in_place_is_not_taken_up(pool: pathlib.Path, kind: str) -> None:
+    """It would not be known towards which state."""
+    path = pool / "pg"
+    subvolume(path) if kind == "subvolume" else path.mkdir()
+    grow(path, small=True)
+    before = describe(path)
+    with bound(path, True):
+        interrupted(path, "batch synced")
+    states = wrong(path, True)
+    want = Want(str(path), subvolume=True)
+    if kind == "subvolume":
+        work = Directories([want], "convert", "fail")
+        assert not work.changed
+        assert "was interrupted and left things behind" in work.warnings[0]
+        work.apply(Progress())
+    else:
+        with pytest.raises(_btrfs.BtrfsError, match="has to be finished before it can become a subvolume"):
+            apply(want)
+    assert wrong(path, True) == states
+    apply(Want(str(path), nocow=True))
+    apply(want)
+    assert path.stat().st_ino == 256
+    assert describe(path) == before
+    assert wrong(path, True) == []
+    assert traces(path) == []
+
+
+def test_what_another_account_began_in_place_is_its_to_finish(pool: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its marker is one that root does not trust, and names of one file may be parted."""
+    path = pool / "pg"
+    path.mkdir()
+    (path / "one").write_bytes(b"first")
+    os.link(path / "one", path / "two")
+    before = describe(path)
+    with bound(path, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(_btrfs_convert, "_marker_names", lambda: [MARKERS[1]])
+            interrupted(path, "link moved")
+        with pytest.raises(_btrfs.BtrfsError, match=r"another account's conversion of it was interrupted.* It left: \.patriark-convert-"):
+            apply(Want(str(path), nocow=True))
+        monkeypatch.setattr(_btrfs_convert, "_marker_names", lambda: [MARKERS[1]])
+        apply(Want(str(path), nocow=True))
+    assert describe(path) == before
+    assert traces(path) == []
+
+
+def test_after_the_exchange_the_conversion_is_finished_before_another_wish(pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    (path / "one").write_bytes(b"first")
+    interrupted(path, "exchange synced")
+    want = Want(str(path), nocow=True, subvolume=True)
+    with pytest.raises(_btrfs.BtrfsError, match="has to be finished before it can become a subvolume"):
+        apply(want)
+    apply(Want(str(path), nocow=True))
+    apply(want)
+    assert path.stat().st_ino == 256
+    assert (path / "one").read_bytes() == b"first"
+    assert traces(path) == []
+
+
+def test_an_unfinished_copy_that_nobody_wants_any_more_is_removed(pool: pathlib.Path) -> None:
+    path = pool / "pg"
+    path.mkdir()
+    (path / "one").write_bytes(b"first")
+    interrupted(path, "copied")
+    (path / "empty").touch()
+    chattr("+C", path / "empty")
+    inode = (path / "one").stat().st_ino
+    want = Want(str(path), nocow=False)
+    work = Directories([want], "convert", "fail")
+    assert work.diff[0]["after"] == {"nocow_files": 0, "conversion": "the unfinished copy of an interrupted one is removed"}
+    work.apply(Progress())
+    assert (path / "one").stat().st_ino == inode
+    assert wrong(path, False) == []
+    assert sorted(os.listdir(pool)) == ["pg"]
+    assert not Directories([want], "convert", "fail").changed
+
+
+def test_what_is_mounted_in_the_old_tree_is_not_removed_with_it(pool: pathlib.Path) -> None:
+    path, other = pool / "pg", pool / "precious"
+    other.mkdir()
+    (other / "photo").write_bytes(b"only here")
+    (path / "sub").mkdir(parents=True)
+    (path / "one").write_bytes(b"first")
+    interrupted(path, "exchange synced")
+    place = pool / ".pg.patriark-convert" / "sub"
+    subprocess.run(["mount", "--bind", str(other), str(place)], check=True)
+    try:
+        with pytest.raises(_btrfs.BtrfsError, match="sub is a mount point or a subvolume; it is not removed"):
+            apply(Want(str(path), nocow=True))
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert (other / "photo").read_bytes() == b"only here"
+    apply(Want(str(path), nocow=True))
+    assert traces(path) == []
+
+
 def test_files_that_came_after_the_exchange_are_not_taken_for_converted(pool: pathlib.Path) -> None:
     path = pool / "pg"
     path.mkdir()
     (path / "one").write_bytes(b"first")
 
-    class Dies(Progress):
-        def step(self, name: str) -> None:
-            if name == "exchange synced":
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        apply(Want(str(path), nocow=True), Dies())
+    interrupted(path, "exchange synced")
     (pool / "late").write_bytes(b"moved in")
     os.rename(pool / "late", path / "late")
     with pytest.raises(_btrfs.BtrfsError, match="have come since it was begun: late"):

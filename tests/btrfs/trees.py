@@ -43,10 +43,11 @@ def grow(root: pathlib.Path, small: bool = False) -> None:
     for index in range(2 if small else 40):
         (base / "16384" / f"relation.{index}").write_bytes(os.urandom(9000 + index))
     (base / "large").write_bytes(os.urandom((1 << 16) if small else (9 << 20) + 17))
+    hole = 1 << (16 if small else 20)
     with open(base / "holes", "wb") as stream:
-        stream.seek(1 << 20)
+        stream.seek(hole)
         stream.write(b"middle")
-        stream.truncate(2 << 20)
+        stream.truncate(2 * hole)
     with open(base / "only_hole", "wb") as stream:
         stream.truncate(123456)
     (deep / "linked").write_bytes(os.urandom(5000))
@@ -95,7 +96,7 @@ def describe(root: pathlib.Path, halfway: bool = False) -> dict[str, t.Any]:
     while stack:
         path = stack.pop()
         info = os.lstat(path)
-        name = os.fsdecode(os.path.relpath(path, top))
+        name = os.fsdecode(path[len(top) + 1 :]) or "."
         row: dict[str, t.Any] = {key: getattr(info, f"st_{key}") for key in ("mode", "uid", "gid", "mtime_ns")}
         if stat.S_ISDIR(info.st_mode):
             stack.extend(os.path.join(path, entry) for entry in os.listdir(path) if not entry.startswith(TEMPORARY.encode()))

@@ -139,22 +139,19 @@ def check_suites(folder: pathlib.Path, chosen: t.Sequence[Suite]) -> list[str]:
     return [f"{suite.name}: {next(iter(said.values())).strip()}" for suite, said in failed if said]
 
 
-def survivors(
-    folder: pathlib.Path, damaged: list[mutants.Mutant], chosen: t.Sequence[Suite], variant: str = "default"
-) -> list[tuple[mutants.Mutant, list[str]]]:
+def survivors(folder: pathlib.Path, damaged: list[mutants.Mutant], chosen: t.Sequence[Suite]) -> list[tuple[mutants.Mutant, list[str]]]:
     """Those that no suite noticed, with the suites that were asked. The quickest suites are asked first."""
-    groups = {path.stem: path for path in (folder / variant).glob("*.yml")}
     alive = dict(enumerate(damaged))
-    to_ask = {number: _order(mutant, [suite for suite in chosen if f"{variant}/{mutant.group}.yml" in suite.reads]) for number, mutant in alive.items()}
+    to_ask = {number: _order(mutant, [suite for suite in chosen if f"{mutant.variant}/{mutant.group}.yml" in suite.reads]) for number, mutant in alive.items()}
     for number, mutant in alive.items():
         place = folder / "mutants" / str(number)
-        write(place / variant / f"{mutant.group}.yml", {"groups": [mutant.rules]})
-        for name, path in groups.items():
-            if name != mutant.group:
-                (place / variant / f"{name}.yml").symlink_to(path)
+        write(place / mutant.variant / f"{mutant.group}.yml", {"groups": [mutant.rules]})
+        for path in (folder / mutant.variant).glob("*.yml"):
+            if path.stem != mutant.group:
+                (place / mutant.variant / path.name).symlink_to(path)
         for suite in to_ask[number]:
             (place / f"{suite.name}.test.yml").symlink_to(folder / f"{suite.name}.test.yml")
-    for turn in range(max(map(len, to_ask.values()))):
+    for turn in range(max(map(len, to_ask.values()), default=0)):
         places = [folder / "mutants" / str(number) / f"{to_ask[number][turn].name}.test.yml" for number in alive if turn < len(to_ask[number])]
         for killed in parallel(test, [places[start : start + BATCH] for start in range(0, len(places), BATCH)]):
             for path in killed:
@@ -164,7 +161,7 @@ def survivors(
 
 def _order(mutant: mutants.Mutant, reading: list[Suite]) -> list[Suite]:
     """Those first that speak of the rule, the quick ones first."""
-    name = re.sub(r"(increase|ratio_rate)\d\w+$", r"\1", mutant.rule)
+    name = mutants.family_name(mutant.rule)
     return sorted(reading, key=lambda suite: (name not in suite.text, suite.weight))
 
 
@@ -189,7 +186,7 @@ def main() -> int:
             return 1
         if wanted or not (asked_for.damage or asked_for.group):
             return 0
-        made = [mutant for mutant in mutants.make(groups["default"]) if asked_for.group in (None, mutant.group)]
+        made = [mutant for mutant in mutants.make(groups) if asked_for.group in (None, mutant.group)]
         harmless = [mutant for mutant in made if mutants.equivalent(mutant)]
         alive = survivors(folder, [mutant for mutant in made if mutant not in harmless], chosen)
         told = collections.Counter(str(mutants.equivalent(mutant)) for mutant in harmless)

@@ -84,6 +84,7 @@ def burn(name: str, title: str) -> Panel:
 
 OURS = '{name=~"immich-.*|postgresql-immich|redis-immich"}'
 ROUTERS, UPLOADS = 'router=~"$routers"', 'router="$upload_router"'
+SERVICE = 'service=~"immich@.+",code="502"'
 ROWS: list[tuple[str, list[Panel]]] = [
     ("Objectives", [
         *objective("availability", "Requests", "requests"), *objective("upload", "Uploads", "uploads"),
@@ -111,8 +112,10 @@ ROWS: list[tuple[str, list[Panel]]] = [
                Query(f"sum by (code) (increase(traefik_router_requests_total{{{UPLOADS}}}[1h]))", "{{code}}")),
         series("Refused or kept off by the proxy", "403 by CrowdSec, 429 by the rate limit, 503 by the circuit breaker or by Immich itself.", "reqps",
                Query(f'sum by (code) (rate(traefik_router_requests_total{{{ROUTERS},code=~"403|429|503"}}[$__rate_interval]))', "{{code}}")),
-        series("Retries", "Requests that Traefik tried again because Immich did not take the connection.", "reqps",
-               Query('sum(rate(traefik_service_retries_total{service=~"immich.*"}[$__rate_interval]))', "retries")),
+        # Traefik has a counter of retries, and its middleware (3.7) never counts there.
+        series("Retries", "Requests that Traefik sent again because Immich took no connection: failures of the service that no visitor saw.", "reqps",
+               Query(f"sum(rate(traefik_service_requests_total{{{SERVICE}}}[$__rate_interval])) "
+                     f"- sum(rate(traefik_router_requests_total{{{SERVICE}}}[$__rate_interval]))", "retries")),
         series("Probe", "Time until Immich answered the probe, and failures as gaps in success.", "s",
                Query('probe_duration_seconds{job="probe",app="immich"}', "duration"), width=12),
         series("Failed thumbnails within an hour", "Counted as the alert counts them.", "short", Query("immich:thumbnail_failures:increase1h", "failures"),

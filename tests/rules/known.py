@@ -12,7 +12,7 @@ SERIES = {
         "prometheus_tsdb_time_retentions_total",
         "prometheus_tsdb_size_retentions_total",
     },
-    "Traefik": {"traefik_router_requests_total", "traefik_service_retries_total"},
+    "Traefik": {"traefik_router_requests_total", "traefik_service_requests_total"},
     "blackbox exporter": {"probe_success", "probe_duration_seconds", "probe_ssl_earliest_cert_expiry"},
     "node exporter": {"node_filesystem_avail_bytes", "node_filesystem_size_bytes", "node_textfile_mtime_seconds"},
     "Immich": {"immich_jobs_asset_generate_thumbnails_failed_total"},
@@ -23,6 +23,8 @@ SERIES = {
         "podman_container_restarts_total",
         "btrfs_unallocated_bytes",
         "immich_backup_last_success_timestamp_seconds",
+        "immich_database_up",
+        "immich_cache_up",
         "immich_database_checksum_failures_total",
     },
 }

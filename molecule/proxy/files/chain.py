@@ -6,7 +6,7 @@ Immich itself is asked where it can show a link; moody.patriark.org has the same
 The file moody.yml gives it one host name for each link, since links keep a state.
 
     chain.py RAWDATA                 all claims; RAWDATA is what Traefik's API says
-    chain.py status ADDRESS PATH     one request to Immich from that address; prints the status
+    chain.py status ADDRESS PATH     one request to Immich from that address; prints the status, and "secured" when it carries the security headers
 """
 
 from __future__ import annotations
@@ -193,7 +193,8 @@ def routers(rawdata: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "status":
-        print(ask(SITE, sys.argv[3], source=sys.argv[2]).status)
+        answer = ask(SITE, sys.argv[3], source=sys.argv[2])
+        print(answer.status, "secured" if answer.secured else "bare")
         raise SystemExit
     routers(sys.argv[1])
     headers()

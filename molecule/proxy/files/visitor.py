@@ -5,7 +5,8 @@
     visitor.py get PATH [--from ADDRESS] [--header NAME=VALUE]...     one request; prints status, headers and body
     visitor.py upload NAME SIZE [--seconds N] [--cut FRACTION]        uploads random bytes, spread over so many seconds or cut off; reads them back
     visitor.py claims                                                 the page, the API, log in, WebSocket, ranges, a photo, a large video
-    visitor.py probe FILE                                             ten requests a second until SIGTERM; writes what failed
+    visitor.py probe FILE                                             ten requests a second until SIGTERM; writes what failed, and apart from it
+                                                                      what failed while the file /run/interruption was there
 
 Prints JSON, but claims prints one line for each claim and exits 1 when one is false. Standard library only.
 """
@@ -33,6 +34,7 @@ import uuid
 HOST, ADDRESS, PORT = "photos.patriark.org", "192.0.2.1", 443
 FIRST = "192.0.2.10"
 CA = pathlib.Path(__file__).with_name("ca.pem")
+INTERRUPTION = pathlib.Path("/run/interruption")
 EMAIL, PASSWORD = "admin@example.org", "correct-horse"
 BLOCK = 1 << 20
 VIDEO_SIZE = 300 << 20
@@ -223,7 +225,7 @@ def claims() -> None:
 
 def probe(output: str) -> None:
     """Each request on a connection of its own, in a thread of its own: one that hangs holds up no other."""
-    state: dict[str, t.Any] = {"requests": 0, "failures": []}
+    state: dict[str, t.Any] = {"requests": 0, "failures": [], "interrupted": 0, "announced": 0.0}
     lock, ended = threading.Lock(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *dummy: ended.set())
 
@@ -235,11 +237,15 @@ def probe(output: str) -> None:
             status = f"{type(error).__name__}: {error}"
         with lock:
             state["requests"] += 1
-            if status != 200:
+            if status != 200 and (INTERRUPTION.exists() or state["announced"] >= at):
+                state["interrupted"] += 1
+            elif status != 200:
                 state["failures"].append({"at": round(at, 1), "status": status})
 
     threads = []
     while not ended.wait(0.1):
+        if INTERRUPTION.exists():
+            state["announced"] = time.time()
         threads.append(threading.Thread(target=one))
         threads[-1].start()
     for thread in threads:

@@ -8,10 +8,12 @@ import copy
 import functools
 import json
 import pathlib
+import re
 import time
 import typing as t
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.patriark.homelab.plugins.filter import immich_gate, immich_settings, network_lines, pairs
@@ -32,24 +34,34 @@ def trusted(value: t.Any) -> t.Any:
     return trust_as_template(value) if isinstance(value, str) else value
 
 
-def variables() -> dict[str, t.Any]:
-    """What the roles and the example of the card define."""
+def variables(*inventories: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What the roles define, and inventories over it."""
     loader = DataLoader()
     found: dict[str, t.Any] = {}
-    files = [f"roles/{role}/defaults/main.yml" for role in ("host", "networks", "immich")]
-    files += [str(path.relative_to(ROOT)) for role in ("host", "networks", "immich") for path in sorted((ROOT / "roles" / role / "vars").rglob("*.yml"))]
+    roles = ("host", "networks", "traefik", "immich")
+    files = [f"roles/{role}/defaults/main.yml" for role in roles]
+    files += [str(path.relative_to(ROOT)) for role in roles for path in sorted((ROOT / "roles" / role / "vars").rglob("*.yml"))]
     for name in files:
-        found.update(loader.load_from_file(str(ROOT / name)))
-    for name in ("examples/card/inventory.yml", "tests/images/inventory.yml"):
-        found.update(loader.load_from_file(str(ROOT / name))["all"]["vars"])
-    return t.cast("dict[str, t.Any]", trusted(found))
+        found.update(loader.load_from_file(str(ROOT / name), trusted_as_template=True))
+    for each in inventories:
+        found.update(each["all"]["vars"])
+    return found
 
 
-VARIABLES = variables()
+def inventory(name: str) -> dict[str, t.Any]:
+    return t.cast("dict[str, t.Any]", DataLoader().load_from_file(str(ROOT / name), trusted_as_template=True))
 
 
-ROWS = "{{ __host_checks + __host_state_checks + __networks_checks + __immich_image_checks + __immich_checks }}"
+VARIABLES = variables(inventory("examples/card/inventory.yml"), inventory("tests/images/inventory.yml"))
+
+
+ROWS = "{{ __host_checks + __host_state_checks + __networks_plan_checks + __networks_checks + __immich_image_checks + __immich_checks }}"
 FACTS = {"host": "{{ __host_facts }}", "networks": "{{ __networks_facts }}", "images": "{{ __immich_images }}", "immich": "{{ __immich_facts }}"}
+# What preflight asks, before a deployment and after.
+PREFLIGHT = (
+    "{{ __host_checks + __host_room_checks + __networks_plan_checks + __immich_image_checks + __immich_request_checks }}",
+    {**{key: FACTS[key] for key in ("host", "networks", "images")}, "request": "{{ __immich_request }}"},
+)
 
 
 def engine() -> Templar:
@@ -66,10 +78,10 @@ def engine() -> Templar:
 ENGINE = engine()
 
 
-def results(recorded: dict[str, t.Any], inventory: dict[str, t.Any] | None = None) -> list[_checks.Result]:
-    ENGINE.available_variables = {**VARIABLES, **recorded, **trusted(inventory or {})}
-    facts = {key: ENGINE.template(trust_as_template(text)) for key, text in FACTS.items()}
-    return _checks.evaluate(ENGINE.template(trust_as_template(ROWS)), facts)
+def results(recorded: dict[str, t.Any], more: dict[str, t.Any] | None = None, asked: tuple[str, dict[str, str]] = (ROWS, FACTS)) -> list[_checks.Result]:
+    ENGINE.available_variables = {**VARIABLES, **recorded, **trusted(more or {})}
+    facts = {key: ENGINE.template(trust_as_template(text)) for key, text in asked[1].items()}
+    return _checks.evaluate(ENGINE.template(trust_as_template(asked[0])), facts)
 
 
 class Machine:
@@ -82,8 +94,16 @@ class Machine:
         self.info["host"]["time"]["epoch"] = int(time.time())
         self.units, self.probes, self.paths = self.info["units"], self.info["probes"], self.info["paths"]
 
-    def unmet(self) -> list[str]:
-        return sorted(result.name for result in results(self.all, self.inventory) if not result.ok)
+    def unmet(self, asked: tuple[str, dict[str, str]] = (ROWS, FACTS)) -> list[str]:
+        return sorted(result.name for result in results(self.all, self.inventory, asked) if not result.ok)
+
+    def bare(self) -> None:
+        """Neither account nor podman, and nothing that could be asked."""
+        for info in (self.host, self.info):
+            info.update(units={}, secrets=[], networks={}, others=[], findings=[])
+            info["host"].update(podman_version=None, cgroup_controllers=[])
+            info["host"]["account"].update(exists=False, uid=None, gid=None, home=None, linger=False, session_ready=False, subuid_count=0, subgid_count=0)
+        self.networks.clear()
 
     def database(self, key: str, value: t.Any) -> None:
         self.probes["database"]["stdout"] = json.dumps({**json.loads(self.probes["database"]["stdout"]), key: value})
@@ -246,18 +266,104 @@ def test_every_row_was_seen_to_fail() -> None:
 def test_nothing_at_all_is_no_good_day() -> None:
     """A host on which nothing can be asked: what is wrong with the host is said, and the rest is not called right."""
     machine = Machine()
-    for info in (machine.host, machine.info):
-        info.update(units={}, secrets=[], networks={}, others=[], findings=[])
-        info["host"].update(podman_version=None, cgroup_controllers=[])
-        info["host"]["account"].update(exists=False, uid=None, gid=None, home=None, linger=False, session_ready=False, subuid_count=0, subgid_count=0)
+    machine.bare()
     for probe in machine.probes:
         machine.probes[probe] = {"rc": None, "stdout": "", "stderr": "", "reason": "not there"}
     for place in machine.paths:
         machine.paths[place] = {"exists": False, "reason": None}
     machine.info["checksums"].update(rc=None, reason="not there", listed=0, checked=0)
     machine.storage.clear()
-    machine.networks.clear()
     machine.all["ansible_facts"]["mount_points"] = {}
     found = results(machine.all)
     assert {result.name for result in found if not result.ok} == {"podman is installed", "account homelab exists", f"pool {POOL} is mounted"}
     assert sum(not result.looked_at for result in found) > 25
+
+
+ADMIN = {"email": "admin@example.org", "name": "Admin", "password": "x"}
+SCANS = {"name": "scans", "path": "/srv/scans", "owner": "admin@example.org"}
+REQUESTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
+    ("GiB free for images, below /home", lambda m: m.host["paths"].update({"/home/homelab": {"exists": True, "free": 7 << 30, "free_percent": 50.0}})),
+    ("file systems that are nearly full", lambda m: m.host["paths"].update({POOL: {"exists": True, "mount": POOL, "free": 1 << 30, "free_percent": 4.9}})),
+    ("networks that differ from the plan", lambda m: m.networks["networks"][0].update(drift=[{"key": "subnet", "live": "a", "planned": "b"}])),
+    ("plan of the networks", lambda m: (m.networks.clear(), m.networks.update(msg="subnets overlap", findings=[{"network": "photos"}]))),
+    ("pool is mounted", lambda m: m.all["__immich_host"].update(pool_mounted=False)),
+    ("devices for transcoding that the host lacks, or the account may not use", lambda m: m.inventory.update(immich_devices="nvenc")),
+    ("devices for machine learning that the host lacks, or the account may not use", lambda m: m.inventory.update(immich_ml_devices="openvino")),
+    (
+        "settings leave a device unused that the server has",
+        lambda m: (m.all["__immich_host"].update(devices={"dri": True}), m.inventory.update(immich_settings={"ffmpeg": {"accel": "disabled"}})),
+    ),
+    ("settings that this release of Immich does not know", lambda m: m.inventory.update(immich_settings={"trash": {"dayz": 7}})),
+    ("secrets among the plain settings", lambda m: m.inventory.update(immich_settings={"oauth": {"clientSecret": "x"}})),
+    ("several hosts for machine learning without a settings file", lambda m: m.inventory.update(immich_ml_urls=["http://a:3003", "http://b:3003"])),
+    ("addresses of machine learning, which is off", lambda m: m.inventory.update(immich_ml_urls=["http://a:3003"], immich_ml_enabled=False)),
+    ("passwords that are needed", lambda m: m.inventory.update(immich_database_external={"host": "db"})),
+    ("passwords that nothing uses", lambda m: m.inventory.update(immich_redis_password="x")),
+    ("declared without an administrator", lambda m: m.inventory.update(immich_users=[ADMIN])),
+    (
+        "names of external libraries that are no names of folders",
+        lambda m: m.inventory.update(immich_admin=ADMIN, immich_external_libraries=[{**SCANS, "name": "a/b"}]),
+    ),
+    (
+        "owners of external libraries that are not declared",
+        lambda m: m.inventory.update(immich_admin=ADMIN, immich_external_libraries=[{**SCANS, "owner": "nobody@example.org"}]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "change"), REQUESTS, ids=[row[:40] for row, dummy in REQUESTS])
+def test_preflight_names_what_stands_in_the_way_and_nothing_else(row: str, change: t.Callable[[Machine], t.Any]) -> None:
+    machine = Machine()
+    machine.host["paths"].update(
+        {"/home/homelab": {"exists": True, "free": 20 << 30, "free_percent": 50.0}, "/home": {"exists": True, "free": 20 << 30, "free_percent": 50.0}}
+    )
+    change(machine)
+    assert machine.unmet(PREFLIGHT) == [row]
+
+
+def test_a_bare_host_is_fit_and_its_plan_is_judged() -> None:
+    machine = Machine()
+    machine.bare()
+    machine.host["paths"]["/home"] = {"exists": True, "free": 20 << 30, "free_percent": 50.0}
+    assert machine.unmet(PREFLIGHT) == []
+    machine.networks.update(msg="subnets overlap", findings=[{"network": "photos"}])
+    assert machine.unmet(PREFLIGHT) == ["plan of the networks"]
+
+
+def documented() -> dict[str, dict[str, t.Any]]:
+    """The inventories that people copy: the examples, and that of docs/install.md, without a domain and then with one."""
+    found = {path.parent.name: inventory(str(path.relative_to(ROOT))) for path in sorted((ROOT / "examples").glob("*/inventory.yml"))}
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/install.md").read_text(encoding="utf-8"), re.DOTALL)
+    first = trusted(yaml.safe_load(blocks[0]))
+    found["install"] = first
+    kept = {key: value for key, value in first["all"]["vars"].items() if key not in ("homelab_networks", "immich_server_networks", "immich_publish")}
+    found["install, domain"] = {"all": {"vars": {**kept, **trusted(yaml.safe_load(blocks[-1]))}}}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(documented()))
+def test_an_inventory_that_people_copy_fits_a_host(name: str) -> None:
+    people = documented()[name]
+    rows, facts = PREFLIGHT
+    if "homelab_domain" in people["all"]["vars"]:
+        rows = rows.replace(" }}", " + __traefik_plan_checks + __immich_ingress_checks }}")
+        facts = {**facts, "traefik": "{{ __traefik_plan }}", "ingress": "{{ __immich_ingress_plan }}"}
+    machine = Machine()
+    machine.host["paths"]["/home"] = {"exists": True, "free": 20 << 30, "free_percent": 50.0}
+    machine.all["__immich_host"].update(postgresql_data="", recorded_image="")
+    machine.all["ansible_facts"]["mount_points"]["/mnt/pool"] = {"fstype": "btrfs"}
+    secrets = dict.fromkeys(("vault_admin_password", "vault_anna_password", "vault_ben_password", "vault_oauth_secret"), "x")
+    ENGINE.available_variables = {
+        **variables(people),
+        **machine.all,
+        **secrets,
+        "ansible_check_mode": False,
+        "__traefik_planning": True,
+        "__traefik_plugin": {},
+    }
+    found = _checks.evaluate(ENGINE.template(trust_as_template(rows)), {key: ENGINE.template(trust_as_template(text)) for key, text in facts.items()})
+    assert [result.name for result in found if not result.ok] == (["nobody asks CrowdSec"] if name == "card" else [])
+
+
+def test_the_least_inventory_is_short() -> None:
+    assert len((ROOT / "examples/minimal/inventory.yml").read_text(encoding="utf-8").splitlines()) < 15

@@ -144,3 +144,38 @@ def test_the_defaults_are_not_refused():
 )
 def test_what_would_do_harm_is_refused(given, name):
     assert name in refused(**given)
+
+
+def seen(rows: str, **given):
+    """Names of the rows that are not met by what Traefik told."""
+    live = {"running": True, "read_timeouts": {"web": 60.0, "websecure": 7200.0}}
+    read = {"__immich_ingress_live": live, "__immich_ingress_file": {"file": "immich.yml", "reason": None}, "directory": [], **given}
+    made = templar(**read)
+    facts = made.template(trust_as_template("{{ __immich_ingress_seen | combine(__immich_ingress_facts) }}"))
+    found = _checks.evaluate(made.template(trust_as_template(f"{{{{ {rows} }}}}")), {"ingress": facts, "traefik": {"files": read["directory"]}})
+    return {result.name: result.found for result in found if not result.ok}
+
+
+def test_an_entry_point_that_cuts_uploads_is_told():
+    rows = "__immich_ingress_timeout_checks"
+    assert seen(rows) == {}
+    cutting = {"running": True, "read_timeouts": {"websecure": 60.0, "free": 0.0}}
+    assert seen(rows, __immich_ingress_live=cutting) == {"entry points whose read timeout cuts uploads": ["websecure"]}
+    assert seen(rows, __immich_ingress_live=cutting, immich_ingress_entry_points=["free"]) == {}
+    assert seen(rows, __immich_ingress_live={"running": False, "read_timeouts": {}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [
+        ({"file": "immich.yml", "reason": "there is no such file"}, ["there is no such file"]),
+        ({"file": "immich.yml", "reason": "it does not show the router immich"}, ["it does not show the router immich"]),
+        ({"msg": "immich.yml is refused, 1 finding:\naaa.yml: has it too"}, ["immich.yml is refused, 1 finding:", "aaa.yml: has it too"]),
+        ({"msg": "no API could be asked"}, ["no API could be asked"]),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_told_once(file, found):
+    rows, name = "__immich_ingress_file_checks", "what is wrong with Immich's file in the proxy"
+    assert seen(rows) == {}
+    assert seen(rows, __immich_ingress_file=file) == {name: found}
+    assert seen(rows, __immich_ingress_file=file, directory=["another file is broken"]) == {}, "the directory's row tells it"

@@ -47,7 +47,13 @@ CASES = {
         "immich_users": [ADMIN],
         "immich_database_external": {"host": "db"},
     },
-    "open": {**host(setup_closed=True), "immich_admin": ADMIN, "immich_allow_setup": True, "immich_ml_urls": ["http://one:3003", "http://two:3003"]},
+    "open": {
+        **host(setup_closed=True),
+        "immich_version": "v2.4.1",
+        "immich_admin": ADMIN,
+        "immich_allow_setup": True,
+        "immich_ml_urls": ["http://one:3003", "http://two:3003"],
+    },
 }
 
 
@@ -111,6 +117,7 @@ def values(text, key):
 def test_the_cards_units(rendered):
     units = rendered["card"]["units"]
     assert sorted(units) == ["immich-ml.container", "immich-server.container", "postgresql-immich.container", "redis-immich.container"]
+    assert all(re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", *values(text, "Image")) for text in units.values())  # readable, and pinned
     assert values(units["immich-server.container"], "AddDevice") == ["/dev/dri:/dev/dri"]
     assert values(units["immich-server.container"], "GroupAdd") == ["keep-groups"]
     assert values(units["immich-server.container"], "Network")[0] == "reverse_proxy.network:ip=10.89.2.12"
@@ -126,6 +133,10 @@ def test_a_device_that_is_not_usable_is_told_and_left_out(rendered):
     assert values(made["units"]["immich-server.container"], "AddDevice") == values(made["units"]["immich-ml.container"], "AddDevice") == []
     assert made["request"]["transcoding"] == made["request"]["ml_devices"] == ["dri"]
     assert values(made["units"]["immich-ml.container"], "Image") == ["ghcr.io/immich-app/immich-machine-learning:v2.5.5-openvino"]
+
+
+def test_a_release_whose_digest_is_not_known_has_its_tag(rendered):
+    assert values(rendered["open"]["units"]["immich-server.container"], "Image") == ["ghcr.io/immich-app/immich-server:v2.4.1"]
 
 
 def test_nvidia(rendered):

@@ -61,6 +61,24 @@ def test_every_runbook_has_its_alert():
     assert headings == names
 
 
+def test_the_table_of_alerts_is_true():
+    wanted = {
+        (rule["alert"], rule["labels"]["severity"], rule.get("for", "")) for variant in rendering.VARIANTS for rule in all_rules(variant) if "alert" in rule
+    }
+    found = set()
+    for row in re.findall(r"(?m)^\| (`Immich.*) \|$", (rendering.ROOT / "docs/monitoring.md").read_text()):
+        names, severity, waits, _says = (cell.strip() for cell in row.split("|"))
+        found |= {(name, severity, waits) for name in re.findall(r"`(\w+)`", names)}
+    assert found == wanted
+
+
+def test_every_alert_of_the_role_monitoring_has_its_chapter():
+    text = (rendering.ROOT / "roles/monitoring/templates/monitoring-rules.yml.j2").read_text()
+    names = re.findall(r"- alert: (\w+)", text)
+    assert names and re.findall(r"runbook_url: << monitoring_runbook_url >>#(\w+)", text) == [name.lower() for name in names]
+    assert set(names) == set(re.findall(r"(?m)^### (.*)$", (rendering.ROOT / "docs/alerting.md").read_text()))
+
+
 def test_no_threshold_is_beyond_reach():
     """At 90 % a burn of 14.4 would be a ratio of 1.44, which nothing reaches."""
     for variant in rendering.VARIANTS:
@@ -134,22 +152,38 @@ def test_targets_name_their_jobs():
     assert [json.loads(file["content"]) for file in without[2:]] == [[], []]
 
 
+DASHBOARD = {"grafana/dashboards/immich/immich.json", "grafana/provisioning/dashboards/immich.yml"}
+ALLOY, PROMTAIL = "alloy/immich.alloy", "promtail/immich-promtail.yml"
+
+
 @pytest.mark.parametrize(
-    ("options", "wanted", "obsolete"),
+    ("options", "wanted"),
     [
-        ({}, {"immich.json", "provisioning/dashboards/immich.yml"}, {"immich.alloy", "immich-promtail.yml"}),
-        ({"immich_monitoring_grafana": False}, set(), {"immich.json", "provisioning/dashboards/immich.yml", "immich.alloy", "immich-promtail.yml"}),
-        ({"immich_monitoring_thumbnail_source": "alloy"}, {"immich.json", "provisioning/dashboards/immich.yml", "immich.alloy"}, {"immich-promtail.yml"}),
-        ({"immich_monitoring_state": "absent"}, None, {"immich.json", "provisioning/dashboards/immich.yml", "immich.alloy", "immich-promtail.yml"}),
+        ({}, DASHBOARD),
+        ({"immich_monitoring_grafana": False}, set()),
+        ({"immich_monitoring_thumbnail_source": "alloy"}, {*DASHBOARD, ALLOY}),
+        ({"immich_monitoring_thumbnail_source": "promtail"}, {*DASHBOARD, PROMTAIL}),
+        ({"immich_monitoring_thumbnail_source": "alloy", "immich_monitoring_state": "absent"}, set()),
     ],
 )
-def test_what_is_not_wanted_any_more_goes(options, wanted, obsolete):
-    def ends(paths, names):
-        return len(paths) == len(names) and all(any(path.endswith("/" + name) for path in paths) for name in names)
+def test_what_is_not_wanted_any_more_goes(options, wanted):
+    """Each file is named in every run, in the place where an earlier run with other options wrote it: with its text, or without to be removed."""
+    readers = rendering.templated("{{ __immich_monitoring_readers }}", options)
+    config = "~homelab/containers/config/"
+    found = {f"{item['directory']}/{file['name']}": file["content"] for item in readers for file in item["files"]}
+    assert set(found) == {config + path for path in (*DASHBOARD, ALLOY, PROMTAIL)}
+    assert {path.removeprefix(config) for path, content in found.items() if content is not None} == wanted
+    made = set(rendering.templated("{{ __immich_monitoring_directories }}", options))
+    assert made == {config + path for path in ("prometheus/rules", "prometheus/targets", *(name.rpartition("/")[0] for name in wanted))}
 
-    if wanted is not None:
-        assert ends([file["path"] for file in rendering.templated("{{ __immich_monitoring_other_files }}", options)], wanted)
-    assert ends(rendering.templated("{{ __immich_monitoring_obsolete }}", options), obsolete)
+
+def test_links_lead_to_the_grafana_of_the_role_monitoring():
+    def link(**options):
+        return rendering.templated("{{ __immich_monitoring_grafana_url }}", options)
+
+    assert link() == ""
+    assert link(monitoring_grafana_url="https://grafana.example.org/") == "https://grafana.example.org"
+    assert link(monitoring_grafana_url="https://a.example.org", immich_monitoring_grafana_url="https://b.example.org") == "https://b.example.org"
 
 
 # Dashboard

@@ -29,6 +29,9 @@ class Target:
         self.shown: list[str] = []
         self.now = 0.0
         self.job = job or JOB
+        self.end = END
+        self.alive = True
+        self.ends = True
         monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
         monkeypatch.setattr(time, "sleep", self._sleep)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
@@ -49,11 +52,13 @@ class Target:
         if options.get("wrap_async"):
             return dict(self.job)
         if "module_name" in options:
-            return dict(END if not self.looks else JOB)
+            return dict(self.end if not self.looks and self.ends else JOB)
         return {"changed": True, "plain": True}
 
     def _command(self, command: str) -> dict[str, t.Any]:
         self.commands.append(command)
+        if command.startswith("grep"):
+            return {"rc": 0 if self.alive else 1}
         return {"stdout": self.looks.pop(0) if command.startswith("if") and self.looks else ""}
 
     def run(self) -> dict[str, t.Any]:
@@ -61,7 +66,7 @@ class Target:
 
 
 def progress(done: int) -> str:
-    return json.dumps({"path": "/pg", "total": 100, "done": done, "seconds": 10.0, "step": "marked"})
+    return json.dumps({"path": "/pg", "total": 100, "done": done, "seconds": 10.0, "step": "marked", "pid": 4711})
 
 
 def test_progress_is_shown_and_the_result_is_the_module_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +91,46 @@ def test_a_job_that_died_and_left_its_file_is_noticed(monkeypatch: pytest.Monkey
     target = Target(monkeypatch, [progress(20)] * 10, {"existing": "convert"})
     assert target.run()["changed"] is False
     assert [call["module_args"]["mode"] for call in target.calls[1:]] == ["status", "cleanup"]
+
+
+@pytest.mark.parametrize("looks", [[progress(20)] * 100, [progress(20)] * 12 + [""] * 100, [""] * 200])
+def test_a_job_that_was_killed_with_all_that_watched_it_does_not_hang_the_playbook(monkeypatch: pytest.MonkeyPatch, looks: list[str]) -> None:
+    """It never writes a result: the target was restarted, or the module was killed with its wrapper."""
+    target = Target(monkeypatch, looks, {"existing": "convert"})
+    target.alive = target.ends = False
+    got = target.run()
+    assert got["failed"]
+    assert "was killed" in got["msg"]
+    assert target.looks
+    assert target.commands[-1].startswith("rm -f")
+    assert target.calls[-1]["module_args"]["mode"] == "cleanup"
+    if looks[0]:
+        token = target.calls[0]["environment"][-1][VARIABLE].rpartition("/")[2]
+        assert f"grep -qs {token} /proc/4711/environ" in target.commands
+
+
+@pytest.mark.parametrize("stderr, wanted", [("", "was killed, by a restart or for lack of memory"), ("Traceback: a defect", "No start of json char found")])
+def test_a_module_that_was_killed_alone(monkeypatch: pytest.MonkeyPatch, stderr: str, wanted: str) -> None:
+    """What the wrapper of ansible-core 2.19 then writes."""
+    target = Target(monkeypatch, [progress(20)], {"existing": "convert"})
+    target.end = {"failed": 1, "cmd": "AnsiballZ_btrfs_directory.py", "data": "", "msg": "No start of json char found", "finished": 1, "stderr": stderr}
+    got = target.run()
+    assert got["failed"]
+    assert wanted in got["msg"]
+    assert target.calls[-1]["module_args"]["mode"] == "cleanup"
+
+
+def test_a_job_that_lives_is_waited_for_and_a_moment_without_a_process_is_no_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(monkeypatch, [progress(20)] * 300, {"existing": "convert"})
+    asked: list[int] = []
+
+    def lives(*arguments: t.Any) -> bool:
+        asked.append(1)
+        return len(asked) % 3 == 0
+
+    monkeypatch.setattr(target.action, "_lives", lives)
+    assert target.run() == {"changed": False, "directories": []}
+    assert len(asked) > 50
 
 
 @pytest.mark.parametrize("args, check_mode", [({}, False), ({"existing": "fail"}, False), ({"existing": "convert"}, True)])

@@ -40,6 +40,15 @@ def test_the_service_of_a_process() -> None:
     assert _btrfs_busy.unit_of("0::/init.scope\n") == ""
 
 
+def test_a_process_may_have_any_name() -> None:
+    before = pathlib.Path("/proc/self/comm").read_bytes()
+    try:
+        pathlib.Path("/proc/self/comm").write_bytes(b"\x1b[2Jpo\xffst\n")
+        assert _btrfs_busy._process("self").startswith("\\x1b[2Jpo\\xffst (pid self")
+    finally:
+        pathlib.Path("/proc/self/comm").write_bytes(before)
+
+
 @pytest.mark.parametrize(
     "real, wanted",
     [
@@ -56,6 +65,11 @@ def test_place_within_the_file_system(real: str, wanted: tuple[str, str]) -> Non
 
 def test_the_mount_on_top_counts() -> None:
     assert _btrfs_busy.inside("/mnt/pool/x", [*OWN, Mount("0:50", "/", "/mnt/pool")]) == ("0:50", "/x")
+
+
+def test_a_chroot_hides_the_mount_of_a_tree() -> None:
+    with pytest.raises(BtrfsError, match="no mount that holds /srv/pg is known here"):
+        _btrfs_busy.inside("/srv/pg", OWN[1:])
 
 
 def test_bindings_of_a_container() -> None:
@@ -90,6 +104,15 @@ def test_a_process_that_ends_meanwhile_hides_nobody_of_its_namespace(code: int, 
     monkeypatch.setattr(_btrfs_busy._btrfs_walk, "read_mountinfo", mountinfo)
     monkeypatch.setattr(os, "readlink", lambda path: "mnt:[1]" if "self" in path else "mnt:[2]")
     assert _btrfs_busy.users("/mnt/pool/pg", {}).found == ["12 has it mounted on /data"]
+
+
+@pytest.mark.parametrize("there, blind", [(["1", "11"], 0), (["11"], 1)])
+def test_processes_that_are_not_even_listed_are_told(there: list[str], blind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_btrfs_busy, "pids", lambda: there)
+    monkeypatch.setattr(_btrfs_busy, "_files_of", lambda *_: iter(()))
+    monkeypatch.setattr(_btrfs_busy, "_kernel_users", lambda *_: iter(()))
+    monkeypatch.setattr(os, "readlink", lambda path: "mnt:[1]")
+    assert _btrfs_busy.users("/", {}).blind == blind
 
 
 @pytest.mark.parametrize(
@@ -143,6 +166,7 @@ def test_nothing_speaks_against_it() -> None:
         ({"path": "/pg", "total": 400, "done": 1, "seconds": 10.0}, "/pg: 0 % of 400 bytes, 0 bytes/s, 66:31 left"),
         ({"path": "/pg", "total": 10, "done": 10, "seconds": 1.0, "step": "synced"}, "/pg: 10 bytes copied, last step: synced"),
         ({"path": "/pg", "total": 10, "done": 0, "seconds": 0.0, "step": "starts"}, "/pg: 0 bytes copied, last step: starts"),
+        ({"pid": 7, "done": 0, "seconds": 0.0}, "looking at what is there"),
     ],
 )
 def test_progress_line(state: dict[str, t.Any], wanted: str) -> None:
@@ -154,12 +178,14 @@ def test_reporter(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     file = tmp_path / "progress"
     reporter = _btrfs_progress.Reporter(str(file))
+    # From the start: the plugin has to know the process before there is anything to convert.
+    assert json.loads(file.read_text()) == {"pid": os.getpid(), "done": 0, "seconds": 0.0}
     reporter.begin("/pg", 50)
     reporter.copied(10)
     assert json.loads(file.read_text())["done"] == 0
     now[0] += 1
     reporter.copied(10)
-    assert json.loads(file.read_text()) == {"path": "/pg", "total": 50, "step": "starts", "done": 20, "seconds": 1.0}
+    assert json.loads(file.read_text()) == {"path": "/pg", "total": 50, "step": "starts", "pid": os.getpid(), "done": 20, "seconds": 1.0}
     now[0] += 1
     reporter.step("synced")
     assert json.loads(file.read_text())["step"] == "synced"
@@ -174,6 +200,31 @@ def test_reporter(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> No
         reporter.copied(1)
     reporter.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_playbook_that_never_looked_or_took_its_file_away_is_gone_too(seen: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ansible-core 2.18 the plugin cleans up on Ctrl-C."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    reporter = _btrfs_progress.Reporter(str(tmp_path / "progress"))
+    now[0] += 3600  # so long it looked at the tree
+    reporter.begin("/pg", 50)
+    now[0] += _btrfs_progress.PATIENCE - 1
+    reporter.copied(1)
+    if seen:
+        (tmp_path / "progress.alive").touch()
+        os.utime(tmp_path / "progress.alive", (now[0], now[0]))
+        now[0] += 10
+        reporter.copied(1)
+        (tmp_path / "progress.alive").unlink()
+        now[0] += _btrfs_progress.PATIENCE - 11
+        reporter.copied(1)
+    now[0] += 2
+    with pytest.raises(BtrfsError, match="gone away"):
+        reporter.copied(1)
+    reporter.close()
 
 
 def test_reporter_without_anybody_to_report_to() -> None:

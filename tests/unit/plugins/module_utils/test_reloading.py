@@ -35,6 +35,9 @@ class FakeSession:
         self.asked.append(args)
         return next((answer for words, answer in self.answers.items() if " ".join(args).startswith(words)), (0, "", ""))
 
+    def systemctl(self, *args: str) -> tuple[int, str, str]:
+        return self.podman("systemctl", *args)
+
     @contextlib.contextmanager
     def files(self) -> t.Iterator[None]:
         yield
@@ -145,6 +148,89 @@ def test_reload_sends_the_signal(live: dict[str, t.Any]) -> None:
     session = FakeSession()
     service(session).reload()
     assert session.asked == [("kill", "--signal", "HUP", "prometheus")]
+
+
+def test_a_service_that_ends_at_the_signal_is_told(live: dict[str, t.Any]) -> None:
+    made = service(FakeSession())
+    made.reload()
+    live["running"] = None
+    assert made.ask() == "prometheus does not run any more"
+
+
+# Services that read their files at the start only
+
+
+def at_start(session: FakeSession, directory: str) -> reloading.Reloading:
+    return reloading.Reloading(t.cast(t.Any, session), directory, ["provider.yml"], reloading.Recipe("", "", [], "grafana", None))
+
+
+def grafana(started: str, health: str | None = None, unit: str | None = "grafana.service") -> dict[str, t.Any]:
+    state: dict[str, t.Any] = {"StartedAt": started, "Running": True}
+    if health is not None:
+        state["Health"] = {"Status": health}
+    return {"State": state, "Config": {"Labels": {"PODMAN_SYSTEMD_UNIT": unit} if unit else {}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-22T14:22:36.123456789Z", 1795357356.123456789),
+        ("2026-11-22T15:22:36.5+01:00", 1795357356.5),
+        ("2026-11-22T14:22:36Z", 1795357356.0),
+        ("0001-01-01", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_when_a_container_was_started(text: str | None, moment: float) -> None:
+    assert reloading.started({"State": {"StartedAt": text}}) == pytest.approx(moment, abs=1e-4)
+
+
+def test_who_was_started_before_the_file_was_written_has_not_read_it(live: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "provider.yml"
+    path.write_text("")
+    os.utime(path, (1795357356.7, 1795357356.7))
+    made = at_start(FakeSession(), str(tmp_path))
+    live["running"] = grafana("2026-11-22T14:22:36.6Z")
+    assert made.ask() == "grafana was started before this was written"
+    live["running"] = grafana("2026-11-22T14:22:36.8Z")
+    assert made.ask() is None
+    path.unlink()
+    live["running"] = grafana("2026-11-22T10:00:00Z")
+    assert made.ask() is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "command"), [("grafana.service", ("systemctl", "restart", "--", "grafana.service")), (None, ("restart", "grafana"))], ids=["unit", "without"]
+)
+def test_it_is_restarted_and_has_to_become_healthy(live: dict[str, t.Any], tmp_path: pathlib.Path, unit: str | None, command: tuple[str, ...]) -> None:
+    live["running"] = grafana("2026-11-22T14:22:36Z", "starting", unit)
+    session = FakeSession()
+    made = at_start(session, str(tmp_path))
+    assert made.ask() is None  # nothing was asked of it yet
+    made.reload()
+    assert session.asked == [command]
+    assert made.ask() == "grafana is starting"
+    live["running"] = grafana("2026-11-22T14:22:36Z", "healthy", unit)
+    assert made.ask() is None
+
+
+def test_one_that_does_not_come_up_is_started_again_with_the_previous_files(live: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
+    live["running"] = grafana("2026-11-22T14:22:36Z", "healthy")
+    session = FakeSession({"systemctl": (1, "", "Job for grafana.service failed")})
+    made = at_start(session, str(tmp_path))
+    with pytest.raises(SessionError, match="Job for grafana"):
+        made.reload()
+    live["running"] = None
+    assert made.ask() == "grafana does not run any more"
+    session.answers.clear()
+    made.reload()
+    assert session.asked == [("systemctl", "restart", "--", "grafana.service")] * 2
+
+
+def test_nothing_is_judged_without_a_program_to_judge(tmp_path: pathlib.Path) -> None:
+    session = FakeSession()
+    assert at_start(session, str(tmp_path)).judge("/tmp/copy") == []
+    assert session.asked == []
 
 
 def test_address_of_a_container() -> None:

@@ -168,7 +168,7 @@ def test_killed_at_any_call_nothing_of_anybody_is_lost(tmp_path, monkeypatch, ex
         theirs = {name: read_node(str(root / name)) for name in theirs}
         calls = []
 
-        def stepped(real, number=number, calls=calls):
+        def stepped(real, number, calls):
             def call(*args, **kwargs):
                 calls.append(args)
                 if len(calls) == number:
@@ -179,10 +179,10 @@ def test_killed_at_any_call_nothing_of_anybody_is_lost(tmp_path, monkeypatch, ex
 
         with monkeypatch.context() as context:
             for name in ("rename", "link", "unlink", "mkdir", "rmdir"):
-                context.setattr(os, name, stepped(getattr(os, name)))
-            context.setattr(_stack_files, "_sync", stepped(_stack_files._sync))
+                context.setattr(os, name, stepped(getattr(os, name), number, calls))
+            context.setattr(_stack_files, "_sync", stepped(_stack_files._sync, number, calls))
             if exchange:
-                context.setattr(_stack_files, "_exchange", stepped(_stack_files._exchange))
+                context.setattr(_stack_files, "_exchange", stepped(_stack_files._exchange, number, calls))
             with contextlib.suppress(KeyboardInterrupt):
                 replace_tree(str(root), new, set(old))
                 break

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import objects
+import pytest
+from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import objects, plugins, read_timeouts, seconds
 from ansible_collections.patriark.homelab.plugins.modules.traefik_info import crowdsec_verdict, names, unusable
 
 RAWDATA = {
@@ -35,3 +36,32 @@ def test_the_local_api_may_answer_refuse_or_be_away() -> None:
     assert crowdsec_verdict(1, "wget: server returned error: HTTP/1.1 403 Forbidden\n") == "refuses the key"
     assert crowdsec_verdict(1, "wget: can't connect to remote host (10.89.2.9): Connection refused\n").startswith("does not answer: wget: can't connect")
     assert crowdsec_verdict(1, "") == "does not answer: no reason"
+
+
+@pytest.mark.parametrize(("text", "found"), [("1m0s", 60), ("2h0m0s", 7200), ("1m30.5s", 90.5), ("500ms", 0.5), ("0s", 0)])
+def test_durations_as_go_writes_them(text: str, found: float) -> None:
+    assert seconds(text) == found
+
+
+@pytest.mark.parametrize("text", ["60", "1 m", "m", "1y"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        seconds(text)
+
+
+def test_how_long_a_request_may_take_and_no_limit_is_left_out_by_the_api() -> None:
+    shown = [
+        {"name": "websecure", "transport": {"respondingTimeouts": {"readTimeout": "1m0s", "idleTimeout": "3m0s"}}},
+        {"name": "slow", "transport": {"respondingTimeouts": {"idleTimeout": "10m0s"}}},
+        {"name": "udp"},
+    ]
+    assert read_timeouts(shown) == {"websecure": 60, "slow": 0, "udp": 0}
+
+
+def test_routers_that_need_a_plugin() -> None:
+    middlewares = {
+        "crowdsec@file": {"plugin": {"crowdsec": {"enabled": True}}, "usedBy": ["immich@file", "immich-upload@file"]},
+        "spare@file": {"plugin": {"geo": {}}},
+        "limit@file": {"rateLimit": {}, "usedBy": ["immich@file"]},
+    }
+    assert plugins(objects({"middlewares": middlewares})) == {"crowdsec": ["immich", "immich-upload"], "geo": []}
