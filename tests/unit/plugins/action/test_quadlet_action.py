@@ -119,9 +119,12 @@ def test_a_connection_that_breaks_does_no_harm(monkeypatch, tmp_path):
 
 
 def test_a_file_that_cannot_be_written_does_no_harm(monkeypatch, tmp_path):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
     (tmp_path / "wait").mkdir()
     played = Action(monkeypatch, tmp_path, lambda progress: progress.say("x"))
     assert played.run() == {"changed": True}
-    monkeypatch.setattr(os, "pwrite", lambda *args: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(os, "pwrite", full)
     (tmp_path / "wait").rmdir()
     assert Action(monkeypatch, tmp_path, lambda progress: progress.say("x")).run() == {"changed": True}
