@@ -38,7 +38,7 @@ def variables(*inventories: dict[str, t.Any]) -> dict[str, t.Any]:
     """What the roles define, and inventories over it."""
     loader = DataLoader()
     found: dict[str, t.Any] = {}
-    roles = ("host", "networks", "traefik", "immich")
+    roles = ("host", "networks", "traefik", "immich", "monitoring")
     files = [f"roles/{role}/defaults/main.yml" for role in roles]
     files += [str(path.relative_to(ROOT)) for role in roles for path in sorted((ROOT / "roles" / role / "vars").rglob("*.yml"))]
     for name in files:
@@ -367,3 +367,39 @@ def test_an_inventory_that_people_copy_fits_a_host(name: str) -> None:
 
 def test_the_least_inventory_is_short() -> None:
     assert len((ROOT / "examples/minimal/inventory.yml").read_text(encoding="utf-8").splitlines()) < 15
+
+
+PART = {"networks": [{"unit": "photos", "subnet": "10.89.5.0/24"}]}
+
+
+@pytest.mark.parametrize("playbook", ["preflight", "verify"])
+@pytest.mark.parametrize("used", [(), ("networks",)], ids=["host", "networks"])
+def test_a_host_where_only_some_roles_are_used_is_judged_by_their_rows(playbook: str, used: tuple[str, ...]) -> None:
+    """With what a role that is not used would need being undefined."""
+    (play,) = yaml.safe_load((ROOT / f"playbooks/{playbook}.yml").read_text(encoding="utf-8"))
+    *reading, checks = play["tasks"]
+    recorded = Machine()
+    recorded.host["paths"]["/home"] = {"exists": True, "free": 20 << 30, "free_percent": 50.0}
+    given = trusted({f"homelab_{part}": PART[part] for part in used})
+    facts = {name: recorded.all[name] for name in ("__host_info", "ansible_facts", *(f"__{part}_info" for part in used))}
+    ENGINE.available_variables = {**variables(), **facts, **given, "ansible_run_tags": ["all"]}
+    read = [task["name"] for task in reading if "when" not in task or ENGINE.template(trust_as_template("{{ " + task["when"] + " }}"))]
+    asked = ENGINE.template(trusted({key: checks["patriark.homelab.checks"][key] for key in ("rows", "facts")}))
+    found = _checks.evaluate(asked["rows"], asked["facts"])
+    assert len(read) == 1 + len(used)
+    assert {result.area for result in found} == {"host", "storage", *used}
+    assert [result.name for result in found if not result.ok] == []
+
+
+def test_verify_judges_what_is_elsewhere_by_nothing() -> None:
+    """An external database, no machine learning: their rows are not looked at, and nobody misses their containers."""
+    machine = Machine()
+    for unit in (DATABASE, ML):
+        machine.stop(unit)
+        del machine.units[unit]
+    machine.info["checksums"] = None
+    for probe in ("ready", "database", "password", "ml", "name postgresql-immich", "name immich-ml"):
+        machine.probes.pop(probe)
+    machine.all["__immich_written"] = [unit for unit in machine.all["__immich_written"] if unit["name"] not in (DATABASE, ML)]
+    machine.inventory.update(immich_database_external={"host": "db"}, immich_ml_enabled=False)
+    assert machine.unmet() == []
