@@ -26,8 +26,12 @@ def start_command(text: str) -> list[str]:
 
 
 def same_meaning(one: str, other: str) -> bool:
-    """Whether two generated units say the same: from 5.3 on the order of podman's options is left to chance."""
-    return [sorted(line.split()) for line in one.strip().splitlines()] == [sorted(line.split()) for line in other.strip().splitlines()]
+    """Whether two generated units say the same.
+
+    From 5.3 on the order of podman's options is left to chance; comments at the head are in the files and not in a dry run.
+    """
+    first, second = ([sorted(line.split()) for line in text.splitlines() if line.strip() and line[0] not in "#;"] for text in (one, other))
+    return first == second
 
 
 def came_of(words: t.Sequence[str], used: t.Sequence[str]) -> bool:
