@@ -15,26 +15,31 @@ import typing as t
 
 import rootfs
 import stock
+import vm
 from nspawn import Machine, state_root
 
 
 def machines() -> list[Machine]:
     root = state_root()
-    return [Machine(path.name) for path in sorted(root.iterdir())] if root.is_dir() else []
+    return [vm.find(path.name) for path in sorted(root.iterdir())] if root.is_dir() else []
+
+
+def disk(args: argparse.Namespace) -> pathlib.Path:
+    return rootfs.base(args.suite, args.vm) if args.bare else stock.stocked(args.suite, args.vm)
 
 
 def create(args: argparse.Namespace) -> None:
-    disk = rootfs.base(args.suite) if args.bare else stock.stocked(args.suite)
-    Machine(args.name).create(disk)
+    kind = vm.VirtualMachine if args.vm else Machine
+    kind(args.name).create(disk(args))
 
 
 def destroy(args: argparse.Namespace) -> None:
-    for machine in machines() if args.all else [Machine(args.name)]:
+    for machine in machines() if args.all else [vm.find(args.name)]:
         machine.destroy()
 
 
 def restart(args: argparse.Namespace) -> None:
-    machine = Machine(args.name)
+    machine = vm.find(args.name)
     if args.hard:
         machine.kill()
     else:
@@ -43,7 +48,7 @@ def restart(args: argparse.Namespace) -> None:
 
 
 def connect(args: argparse.Namespace) -> None:
-    leader = Machine(args.name).leader
+    leader = vm.find(args.name).leader
     if leader is None:
         raise SystemExit(f"machine: {args.name} is not running")
     os.execvp("nsenter", ["nsenter", f"--net=/proc/{leader}/ns/net", "socat", "-", "TCP:127.0.0.1:22"])
@@ -51,11 +56,11 @@ def connect(args: argparse.Namespace) -> None:
 
 def ssh(args: argparse.Namespace) -> None:
     user = ["-l", args.login] if args.login else []
-    os.execvp("ssh", ["ssh", "-F", str(Machine(args.name).dir / "ssh_config"), *user, args.name, *args.command])
+    os.execvp("ssh", ["ssh", "-F", str(vm.find(args.name).dir / "ssh_config"), *user, args.name, *args.command])
 
 
 def inventory(args: argparse.Namespace) -> None:
-    text = json.dumps(Machine(args.name).inventory(args.host or args.name), indent=2) + "\n"
+    text = json.dumps(vm.find(args.name).inventory(args.host or args.name), indent=2) + "\n"
     if args.output:
         pathlib.Path(args.output).write_text(text, encoding="utf-8")
     else:
@@ -68,7 +73,7 @@ def show(args: argparse.Namespace) -> None:
 
 
 def build(args: argparse.Namespace) -> None:
-    print(rootfs.base(args.suite) if args.bare else stock.stocked(args.suite))
+    print(disk(args))
 
 
 def purge(args: argparse.Namespace) -> None:
@@ -93,6 +98,7 @@ def parse() -> argparse.Namespace:
             sub.add_argument("name")
         sub.add_argument("--suite", default="trixie", help="Debian suite (default: trixie)")
         sub.add_argument("--bare", action="store_true", help="without the offline container images")
+        sub.add_argument("--vm", action="store_true", help="a virtual machine with a kernel of its own (needs qemu-system-x86)")
     sub = verb("destroy", destroy, "end a machine and remove all it had")
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?")

@@ -26,7 +26,6 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 POOL_SIZE = "12G"  # sparse
 DEVICES = {"fuse": (10, 229), "net/tun": (10, 200)}  # character devices by number (Documentation/admin-guide/devices.txt)
 SUBVOLUMES = ("subvol3-opptak", "subvol7-containers")
-BOOT_DEADLINE = 120.0
 STOP_DEADLINE = 40.0
 
 # In a cgroup ($2, may be empty) and a mount namespace of its own: mounts the root and the pool, then becomes systemd-nspawn.
@@ -47,6 +46,10 @@ def state_root() -> pathlib.Path:
 
 
 class Machine:
+    boot_deadline = 120.0
+    stop_deadline = STOP_DEADLINE
+    mark = "root"  # what below the machine's directory is an argument of its supervisor, and of no other process
+
     def __init__(self, name: str) -> None:
         if not name.replace("-", "").isalnum():
             raise SystemExit(f"machine: {name!r} is not a name: letters, digits and dashes only")
@@ -61,13 +64,13 @@ class Machine:
 
     @property
     def supervisor(self) -> int | None:
-        """Process id of systemd-nspawn, if it is alive and really ours."""
+        """Process id of what runs the machine, if it is alive and really ours."""
         try:
             pid = int((self.dir / "pid").read_text())
             words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return None
-        ours = str(self.dir / "root").encode()
+        ours = str(self.dir / self.mark).encode()
         return pid if any(ours in word for word in words) else None
 
     @property
@@ -112,7 +115,7 @@ class Machine:
             copy(disk, self.dir / "disk.img")
             self.make_pool()
             self.make_keys()
-            self.make_devices()
+            self.equip()
             self.start()
         except BaseException:
             self.destroy()
@@ -143,8 +146,8 @@ class Machine:
             for name in ("key", "key.pub", "known_hosts", "ssh_config"):
                 os.chown(self.dir / name, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
-    def make_devices(self) -> None:
-        """Nodes of the machine's own: it sets their permissions at boot, and the host's must stay as they are."""
+    def equip(self) -> None:
+        """Device nodes of the machine's own: it sets their permissions at boot, and the host's must stay as they are."""
         for name, (major, minor) in DEVICES.items():
             path = self.dir / "dev" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +174,13 @@ class Machine:
         )
 
     def start(self) -> None:
+        with open(self.dir / "console.log", "ab") as console:
+            process = self.launch(console)
+        (self.dir / "pid").write_text(str(process.pid))
+        self.wait_until_booted(process)
+        self.adapt()
+
+    def launch(self, console: t.IO[bytes]) -> subprocess.Popen[bytes]:
         if shutil.which("modprobe"):  # a kernel with everything built in may come without it
             subprocess.run(["modprobe", "-qa", "loop", "btrfs", "overlay", "fuse", "tun"], check=False, stderr=subprocess.DEVNULL)
         options = [
@@ -194,32 +204,34 @@ class Machine:
         if cgroup:
             cgroup.mkdir(exist_ok=True)
             options.append("--keep-unit")
-        with open(self.dir / "console.log", "ab") as console:
-            process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "private", "sh", "-ec", START, "sh", str(self.dir), str(cgroup or ""), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "TERM": "dumb"},
-                start_new_session=True,
-            )
-        (self.dir / "pid").write_text(str(process.pid))
-        self.wait_until_booted(process)
-        self.adapt()
+        return subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-ec", START, "sh", str(self.dir), str(cgroup or ""), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "TERM": "dumb"},
+            start_new_session=True,
+        )
 
     def wait_until_booted(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + BOOT_DEADLINE
+        deadline = time.monotonic() + self.boot_deadline
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise SystemExit(f"machine: {self.name} did not start:\n{self.console_tail()}")
-            leader = self.leader
-            if leader and self.inside("test", "-S", "/run/systemd/private", check=False).returncode == 0:
-                (self.dir / "leader").write_text(f"{leader} {start_time(leader)}")
+            if self.answers():
                 state = self.inside("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
                 if state in ("running", "degraded"):
                     return
             time.sleep(0.1)
-        raise SystemExit(f"machine: {self.name} was not up after {BOOT_DEADLINE:.0f} s:\n{self.console_tail()}")
+        raise SystemExit(f"machine: {self.name} was not up after {self.boot_deadline:.0f} s:\n{self.console_tail()}")
+
+    def answers(self) -> bool:
+        """Whether its systemd can be asked something."""
+        leader = self.leader
+        if not leader or self.inside("test", "-S", "/run/systemd/private", check=False).returncode != 0:
+            return False
+        (self.dir / "leader").write_text(f"{leader} {start_time(leader)}")
+        return True
 
     def adapt(self) -> None:
         """Where the host keeps controllers in cgroup v1, the machine has none of them and podman must not ask for them."""
@@ -234,7 +246,7 @@ class Machine:
         if leader is None:
             return
         self.inside("systemctl", "poweroff", "--no-block", check=False)
-        deadline = time.monotonic() + STOP_DEADLINE
+        deadline = time.monotonic() + self.stop_deadline
         while alive(leader) or self.supervisor:
             if time.monotonic() > deadline:
                 say(f"{self.name} does not power off: killing its process 1")

@@ -27,6 +27,7 @@ PACKAGES = """
 acl attr aardvark-dns btrfs-progs ca-certificates catatonit conmon crun curl dbus dbus-user-session e2fsprogs iproute2 libpam-systemd
 netavark nftables openssh-server passt passwd podman procps python3 strace sudo systemd systemd-sysv uidmap
 """.split()
+KERNEL = ["linux-image-cloud-amd64", "initramfs-tools", "udev", "zstd"]  # a virtual machine brings its own
 
 
 def say(text: str) -> None:
@@ -78,13 +79,19 @@ def copy(source: pathlib.Path, target: pathlib.Path) -> None:
     subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(source), str(target)], check=True)
 
 
-def base(suite: str) -> pathlib.Path:
-    """Debian of that suite with systemd, ssh and podman."""
-    key = digest(suite, " ".join(PACKAGES), DISK_SIZE, (HERE / "customize").read_bytes())
-    return cached(f"base-{suite}", key, lambda path: debootstrap(suite, path))
+def base(suite: str, vm: bool = False) -> pathlib.Path:
+    """Debian of that suite with systemd, ssh and podman; for a virtual machine with a kernel."""
+    packages = PACKAGES + KERNEL if vm else PACKAGES
+    key = digest(suite, " ".join(packages), DISK_SIZE, (HERE / "customize").read_bytes())
+    return cached(kind("base", suite, vm), key, lambda path: debootstrap(suite, packages, path))
 
 
-def debootstrap(suite: str, disk: pathlib.Path) -> None:
+def kind(layer: str, suite: str, vm: bool) -> str:
+    """What the cached images of a kind are called; no name is the beginning of another's."""
+    return f"{'vm-' if vm else ''}{layer}-{suite}"
+
+
+def debootstrap(suite: str, packages: list[str], disk: pathlib.Path) -> None:
     if not KEYRING.exists():
         raise SystemExit(f"machine: {KEYRING} is missing: install debian-archive-keyring")
     say(f"building the Debian {suite} root file system (once, about a minute)")
@@ -97,7 +104,7 @@ def debootstrap(suite: str, disk: pathlib.Path) -> None:
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
                 "mmdebstrap",
                 "--variant=apt",
-                f"--include={','.join(PACKAGES)}",
+                f"--include={','.join(packages)}",
                 f"--keyring={KEYRING}",
                 "--aptopt=Acquire::Languages none",
                 # a mirror that stopped being refreshed still has a whole and signed set of packages

@@ -15,13 +15,13 @@ BUILDER = REPO / "tests" / "images" / "build"
 AS_ACCOUNT = ("runuser", "--user", "homelab", "--", "env", "--chdir=/home/homelab", "HOME=/home/homelab", "XDG_RUNTIME_DIR=/run/user/1000")
 
 
-def stocked(suite: str) -> pathlib.Path:
+def stocked(suite: str, vm: bool = False) -> pathlib.Path:
     """The cached disk of that suite with all images in the account's store."""
-    base = rootfs.base(suite)
+    base = rootfs.base(suite, vm)
     built = subprocess.run([str(BUILDER), "build"], check=True, stdout=subprocess.PIPE, text=True).stdout
     tars = [pathlib.Path(line) for line in built.splitlines()]
     key = rootfs.digest(base.name, *(tar.name for tar in tars))  # each name carries the hash of what the image is made of
-    return rootfs.cached(f"stocked-{suite}", key, lambda disk: load_images(base, tars, disk))
+    return rootfs.cached(rootfs.kind("stocked", suite, vm), key, lambda disk: load_images(base, tars, disk))
 
 
 def load_images(base: pathlib.Path, tars: list[pathlib.Path], disk: pathlib.Path) -> None:
