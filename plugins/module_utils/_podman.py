@@ -64,7 +64,7 @@ def containers(session: Session) -> list[dict[str, t.Any]]:
 
 
 def by_service(found: t.Sequence[dict[str, t.Any]], services: t.Sequence[str]) -> dict[str, list[dict[str, t.Any]]]:
-    """Containers in short form by the service they belong to. The one podman keeps for a service itself has no image and is left out."""
+    """Containers in short form by the service they belong to. The one podman keeps for a service itself may have no image, and is left out then."""
     named = [(item, (item.get("Labels") or {}).get(SERVICE_LABEL)) for item in found if item.get("Image")]
     return {service: [item for item, owner in named if owner == service] for service in services}
 

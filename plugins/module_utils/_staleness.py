@@ -98,12 +98,13 @@ def other_command(container: t.Mapping[str, t.Any] | None, words: t.Sequence[str
     return bool(words and used and not came_of(words, used))
 
 
-def play_reasons(pieces: t.Iterable[t.Mapping[str, t.Any]], images: t.Mapping[str, str]) -> list[str]:
+def play_reasons(pieces: t.Sequence[t.Mapping[str, t.Any]], images: t.Mapping[str, str]) -> list[str]:
     """Why the containers of a .kube unit (from podman ps) are stale: an image reference means another image now.
 
-    The image that podman holds a pod open with is podman's own affair: it builds that itself, twice when two pods start at once.
+    The image that podman holds pod and service open with is podman's own affair: it builds that itself, twice when two pods start at once.
     """
-    moved = {piece["Image"] for piece in pieces if not piece.get("IsInfra") and images.get(piece["Image"], piece["ImageID"]) != piece["ImageID"]}
+    own = {piece["Image"] for piece in pieces if piece.get("IsInfra")}
+    moved = {piece["Image"] for piece in pieces if piece["Image"] not in own and images.get(piece["Image"], piece["ImageID"]) != piece["ImageID"]}
     return [f"{reference} is another image now" for reference in sorted(moved)]
 
 

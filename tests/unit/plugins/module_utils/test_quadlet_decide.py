@@ -124,13 +124,14 @@ def other(units, **live):
 def test_an_image_of_kubernetes_yaml_that_moved():
     piece = {"Image": "localhost/a:1", "ImageID": "i1"}
     infra = {"Image": "localhost/podman-pause:5", "ImageID": "p1", "IsInfra": True}
+    service = {**infra, "IsInfra": False}
     for images, actions in (
         ({"localhost/a:1": "i1"}, []),
         ({}, []),
         ({"localhost/a:1": "i2"}, [("p.service", "restart", "localhost/a:1 is another image now")]),
         ({"localhost/podman-pause:5": "p2"}, []),
     ):
-        world = other({"p.kube": "[Kube]\nYaml=p.yml\n"}, images=images, plays={"p.service": [infra, piece, piece]})
+        world = other({"p.kube": "[Kube]\nYaml=p.yml\n"}, images=images, plays={"p.service": [service, infra, piece, piece]})
         assert world.decide() == actions
 
 
