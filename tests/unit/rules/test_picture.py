@@ -64,6 +64,13 @@ def test_gaps_stay_gaps():
     assert len(list(drawn(record(Retries=split))[0].iter(SVG + "polyline"))) == lines + 1
 
 
+def test_moments_without_a_number_are_gaps():
+    points = [[moment, "NaN" if 40 <= place < 80 else "1"] for place, moment in enumerate(MOMENTS)]
+    drawing = list(drawn(record(Retries=[[{"metric": {}, "values": points}]]))[0].iter(SVG + "polyline"))
+    assert len(drawing) == len(list(drawn(record())[0].iter(SVG + "polyline"))) + 1
+    assert not any("nan" in element.get("points") for element in drawing)
+
+
 def test_lines_stay_within_their_panel():
     tree, _empty = drawn(record(Retries=[[result(MOMENTS[:60], 0), result(MOMENTS[60:], 12345)]]))
     for element in tree.iter(SVG + "polyline"):
