@@ -301,6 +301,8 @@ class Machine:
                         "ansible_host": self.name,
                         "ansible_user": "root",
                         "ansible_ssh_common_args": f"-F {self.dir / 'ssh_config'}",
+                        # Ansible's own is named after the host alone: two checkouts would share the connection, and with it the machine.
+                        "ansible_control_path": f"%(directory)s/{self.dir.parent.name}-%%h-%%r",
                         "ansible_python_interpreter": "/usr/bin/python3",
                     }
                 }

@@ -183,6 +183,26 @@ def test_without_the_rules_of_immich_none_are_missed() -> None:
     assert unmet(only_ours, immich_monitoring_state="absent") == []
 
 
+@pytest.mark.parametrize(
+    ("settled", "change"),
+    [
+        (True, lambda r: None),
+        (False, lambda r: answer(r, "watchdog").update(json=[])),
+        (True, lambda r: (answer(r, "watchdog").update(json=[]), data(r, "runtime").update(startTime="2026-11-24T14:22:00.892912486Z"))),
+        (True, lambda r: answer(r, "watchdog").update(json=None, status=None)),
+        (True, lambda r: (answer(r, "watchdog").update(json=[]), answer(r, "time").update(json=None))),
+        (True, lambda r: (answer(r, "watchdog").update(json=[]), answer(r, "runtime").update(json=None))),
+    ],
+    ids=["alert is there", "just started", "started long ago", "no Alertmanager", "no Prometheus", "no start time"],
+)
+def test_the_first_alert_is_waited_for_only_after_a_start(settled: bool, change: Change) -> None:
+    recorded = copy.deepcopy(RECORDED)
+    data(recorded, "runtime").update(startTime="2026-11-24T14:23:00.892912486Z")
+    recorded["__monitoring_asked"]["answers"]["time"] = {"status": 200, "json": {"data": {"resultType": "scalar", "result": [1795530220.5, "1795530220.5"]}}}
+    change(recorded)
+    assert templated("{{ __monitoring_settled | bool }}", **recorded) is settled
+
+
 def test_every_row_was_seen_to_fail() -> None:
     rows = templated("{{ __monitoring_checks }}", **RECORDED)
     assert {row["name"] for row in rows} == {row for row, dummy in FAULTS}
