@@ -19,7 +19,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._findings import 
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_bugs import lint_known
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_keys import TYPES, Key
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lower import can_lower
-from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import QUADLET_TYPES, Unit, parse_name
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DEFAULT_RETRIES, QUADLET_TYPES, Unit, parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._unit_file import Entry, UnitFile, split_words, unquoted
 
 Version = tuple[int, int, int]
@@ -42,7 +42,6 @@ _KNOWN_VARIABLES = frozenset(
 _VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|^\$(\w+)$")
 DEFAULT_START = 90.0
 DEFAULT_INTERVAL = 30.0
-DEFAULT_RETRIES = 3
 
 _WORD_KEYS: dict[str, t.Callable[[t.Sequence[str]], values.Verdict]] = {
     "Secret": values.secret,
@@ -524,8 +523,9 @@ def lint_references(units: t.Mapping[str, Unit], known: t.Container[str]) -> lis
     for unit in units.values():
         for entry, target in [*unit.references(), *unit.depends_on()]:
             if target not in known:
-                close = nearest(target, [other for other in names if other.endswith(target.rpartition(".")[2])])
-                remedy = f"did you mean {close}?" if close else "add it, or deploy the stack that has it first"
+                stem, dummy, kind = target.rpartition(".")
+                close = nearest(stem, [other.rpartition(".")[0] for other in names if other.endswith(f".{kind}")])
+                remedy = f"did you mean {close}.{kind}?" if close else "add it, or deploy the stack that has it first"
                 found.append(unit.finding(entry.section, entry.key, f"there is no unit {target}", remedy, entry=entry))
     return found
 

@@ -18,6 +18,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils._unit_file import
 QUADLET_TYPES = tuple(name for name in TYPES if name != "quadlet")
 PLAIN_TYPES = ("service", "socket", "timer", "path", "target")
 DIGEST_LABEL = "patriark.homelab.digest"
+# podman's, where a unit gives no HealthRetries
+DEFAULT_RETRIES = 3
 REQUIRING = ("Requires", "Requisite", "BindsTo", "PartOf", "Wants", "Upholds", "After", "Before", "Conflicts", "OnFailure", "OnSuccess")
 _QUADLETS = tuple(f".{kind}" for kind in QUADLET_TYPES)
 _NAME = re.compile(r"^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(?P<type>[a-z]+)$")

@@ -9,10 +9,11 @@ Two digests stand in a label of the container: one of its unit (with drop-ins), 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._commands import came_of
-from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DIGEST_LABEL, Unit
+from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DEFAULT_RETRIES, DIGEST_LABEL, Unit
 
 _LINE = f"Label={DIGEST_LABEL}="
 _LENGTH = 16
@@ -109,9 +110,15 @@ def play_reasons(pieces: t.Sequence[t.Mapping[str, t.Any]], images: t.Mapping[st
 
 
 def health_of(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
-    """Status, failing streak and log of the health check of a container; None without a check."""
+    """Status, failing streak and log of the health check of a container; None without a check.
+
+    Until the start period is over podman counts no failure, and goes on calling healthy what has hung since: its log counts here.
+    """
     state = ((container or {}).get("State") or {}).get("Health") or {}
-    if not state.get("Status"):
+    status = state.get("Status")
+    if not status:
         return None
     log = [{"end": entry.get("End"), "exit_code": entry.get("ExitCode"), "output": (entry.get("Output") or "").strip()} for entry in state.get("Log") or []]
-    return {"status": state["Status"], "failing_streak": state.get("FailingStreak", 0), "log": log}
+    streak = max(state.get("FailingStreak") or 0, len(list(itertools.takewhile(lambda entry: entry["exit_code"] != 0, reversed(log)))))
+    retries = (((container or {}).get("Config") or {}).get("Healthcheck") or {}).get("Retries") or DEFAULT_RETRIES
+    return {"status": "unhealthy" if status == "healthy" and streak >= retries else status, "failing_streak": streak, "log": log}

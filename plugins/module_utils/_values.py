@@ -136,13 +136,13 @@ def image(value: str) -> Verdict:
 
 def port(value: str) -> Verdict:
     """[[ip:]host:]container[/protocol], each port may be a range."""
-    match = re.fullmatch(r"(?:(?:(\[[0-9a-fA-F:.]+\]|[\d.]*):)?([\d-]*):)?(\d+(?:-\d+)?)(?:/(tcp|udp|sctp))?", value)
+    match = re.fullmatch(r"(?:(?:(\[[0-9a-fA-F:.]+\]|[\d.]*):)?(\d+(?:-\d+)?)?:)?(\d+(?:-\d+)?)(?:/(tcp|udp|sctp))?", value)
     remedy = "write it like 8080:80, 127.0.0.1:8080:80/tcp or 8080"
     if not match:
         return "not a port mapping", remedy
     if match.group(1) and address(match.group(1).strip("[]")):
         return "not an IP address in front of the port", remedy
-    numbers = [int(number) for part in match.group(2, 3) if part for number in part.split("-") if number]
+    numbers = [int(number) for part in match.group(2, 3) if part for number in part.split("-")]
     return None if all(1 <= number <= 65535 for number in numbers) else ("a port is between 1 and 65535", remedy)
 
 
@@ -178,7 +178,7 @@ def secret(words: t.Sequence[str]) -> Verdict:
 
 
 def user_namespace(value: str) -> Verdict:
-    if value.partition(":")[0] in (*USER_NAMESPACES, "container", "ns") or value == "":
+    if value.partition(":")[0] in (*USER_NAMESPACES, "container", "ns"):
         return None
     return "unknown user namespace mode", "use " + ", ".join(USER_NAMESPACES)
 
@@ -217,8 +217,8 @@ def health_command(value: str, version: tuple[int, int, int]) -> Verdict:
         try:
             words = json.loads(value)
         except ValueError:
-            words = None
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            words = []
+        if not words or not all(isinstance(word, str) for word in words):
             return "starts like a JSON array and is none: podman would hand it to the shell as it is", remedy
         if words[0] in ("CMD", "NONE") and version < (5, 8, 0):
             return f"podman {dotted(version)} takes an array with the word {words[0]} as one bogus command that never succeeds", remedy
@@ -228,7 +228,7 @@ def health_command(value: str, version: tuple[int, int, int]) -> Verdict:
         return "the quotes reach the shell, which looks for a command of that whole name", remedy
     if (5, 0, 0) <= version < (5, 8, 2) and (first or last):
         return f"podman {dotted(version)} cuts every double quote at the ends of the value, so the check always fails", remedy
-    if version >= (5, 8, 2) and first and last and value.count('"') > 2:
+    if first and last and value.count('"') > 2:
         return "podman cuts the first and the last double quote, which do not belong together", remedy
     return None
 

@@ -308,10 +308,13 @@ units:
       type: dict
       contains:
         status:
-          description: C(healthy), C(unhealthy) or C(starting).
+          description:
+            - C(healthy), C(unhealthy) or C(starting).
+            - C(unhealthy) also while Podman still says healthy because it counts no failures before the start period is over, when as many checks in
+              a row have failed as it allows.
           type: str
         failing_streak:
-          description: Failed checks in a row.
+          description: Failed checks in a row, those that Podman does not count included.
           type: int
         last_log:
           description: The last check, with C(end), C(exit_code) and C(output).

@@ -129,6 +129,12 @@ class Machine:
             self.info["checksums"].update(rc=None, listed=0, checked=0)
 
 
+def removed(machine: Machine, *messages: str) -> None:
+    """The unit's file is gone, or nobody understands it, while its container runs."""
+    machine.units[ML].update(resource=None, load_state="not-found", container_state=None, stale=False, health=None, networks={})
+    machine.info.update(findings=[{"unit": ML, "load_state": "not-found", "messages": list(messages)}])
+
+
 CONTAINER_OF = {
     "name postgresql-immich": "immich-server",
     "name redis-immich": "immich-server",
@@ -183,9 +189,11 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("no way back to an older release", lambda m: m.all["__immich_host"].update(recorded_image="x/server:v2.6.0")),
     ("releases in between", lambda m: m.all["__immich_host"].update(recorded_image="x/server:v1.131.0")),
     ("units that are missing", lambda m: m.units.pop(ML)),
+    ("units that are missing", lambda m: (removed(m), m.info["others"].append({"name": "immich-ml", "networks": {"systemd-photos": "10.89.5.2"}}))),
+    ("units that systemd or podman cannot load", lambda m: removed(m, "quoting is wrong")),
     (
         "units that systemd or podman cannot load",
-        lambda m: (m.units[ML].update(load_state="not-found", stale=True, stale_reasons=["its unit changed"]), m.info.update(findings=[{"unit": ML}])),
+        lambda m: (m.units[ML].update(load_state="not-found", stale=True, stale_reasons=["its unit changed"]), m.info.update(findings=[{"unit": ML, "messages": []}])),
     ),
     ("services that do not run", lambda m: m.stop(ML)),
     ("services that do not run", lambda m: m.stop(DATABASE)),
@@ -196,6 +204,7 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("services that systemd had to restart", lambda m: m.units[SERVER].update(n_restarts=2)),
     ("containers that podman does not call healthy", lambda m: m.units[ML]["health"].update(status="unhealthy")),
     ("containers that podman does not call healthy", lambda m: m.units[ML].update(health=None)),
+    ("containers that podman does not call healthy", lambda m: m.units[ML]["health"].update(status="unhealthy", last_log={"output": "Traceback x"})),
     (
         "containers whose check failed now and then",
         lambda m: m.units[ML]["health"].update(recent_failures=[{"output": "timed out", "exit_code": 1, "end": ""}]),

@@ -101,11 +101,11 @@ def test_what_can_be_meant_is_taken(options: dict[str, t.Any]) -> None:
 # verify
 
 
-def unmet(change: Change | None = None, **inventory: t.Any) -> list[str]:
+def unmet(change: Change | None = None, immich: t.Mapping[str, t.Any] | None = None, **inventory: t.Any) -> list[str]:
     recorded = copy.deepcopy(RECORDED)
     if change is not None:
         change(recorded)
-    facts = {"host": {"ready": True}, "monitoring": templated("{{ __monitoring_facts }}", **recorded, **inventory)}
+    facts = {"host": {"ready": True}, "monitoring": templated("{{ __monitoring_facts }}", **recorded, **inventory), "immich": immich or {}}
     return sorted(result.name for result in _checks.evaluate(templated("{{ __monitoring_checks }}", **recorded, **inventory), facts) if not result.ok)
 
 
@@ -183,24 +183,57 @@ def test_without_the_rules_of_immich_none_are_missed() -> None:
     assert unmet(only_ours, immich_monitoring_state="absent") == []
 
 
+def test_targets_are_not_judged_while_names_are_not_found() -> None:
+    assert unmet(first_down, immich={"unresolved": ["redis-immich 10.89.5.4"]}) == []
+    assert unmet(first_down, immich={"unresolved": []}) == ["targets that are down"]
+
+
+@pytest.mark.parametrize("state", ["exited", None])
+def test_a_target_whose_container_does_not_run_is_not_told_once_more(state: str | None) -> None:
+    def down(recorded: dict[str, t.Any]) -> None:
+        for target in data(recorded, "targets")["activeTargets"]:
+            if "immich-server:" in target["scrapeUrl"]:
+                target.update(health="down", lastError="no such host")
+
+    server = {"kind": "container", "resource": "immich-server", "container_state": state}
+    assert unmet(down, __immich_info={"units": {"immich-server.container": server}}) == []
+    assert unmet(down, __immich_info={"units": {"immich-server.container": {**server, "container_state": "running"}}}) == ["targets that are down"]
+    assert unmet(down, __traefik_info={"units": {"immich.container": {**server, "resource": "immich"}}}) == ["targets that are down"]
+    assert unmet(down, __immich_info={"skipped": True}) == ["targets that are down"]
+    assert unmet(down) == ["targets that are down"]
+
+
+def first_down(recorded: dict[str, t.Any]) -> None:
+    data(recorded, "targets")["activeTargets"][0].update(health="down")
+
+
 @pytest.mark.parametrize(
-    ("settled", "change"),
+    ("waited_for", "change"),
     [
-        (True, lambda r: None),
-        (False, lambda r: answer(r, "watchdog").update(json=[])),
-        (True, lambda r: (answer(r, "watchdog").update(json=[]), data(r, "runtime").update(startTime="2026-11-24T14:22:00.892912486Z"))),
-        (True, lambda r: answer(r, "watchdog").update(json=None, status=None)),
-        (True, lambda r: (answer(r, "watchdog").update(json=[]), answer(r, "time").update(json=None))),
-        (True, lambda r: (answer(r, "watchdog").update(json=[]), answer(r, "runtime").update(json=None))),
+        ([], lambda r: None),
+        (["prometheus"], lambda r: answer(r, "watchdog").update(json=[])),
+        (["prometheus"], lambda r: data(r, "targets")["activeTargets"][1].update(health="unknown")),
+        ([], first_down),
+        (["alertmanager"], lambda r: (first_down(r), start(r, "alertmanager", "14:23:30"))),
+        (["alertmanager"], lambda r: (answer(r, "watchdog").update(json=[]), start(r, "alertmanager", "14:23:30"), start(r, "prometheus", "14:00:00"))),
+        ([], lambda r: (answer(r, "watchdog").update(json=[]), start(r, "prometheus", "14:21:09"))),
+        ([], lambda r: answer(r, "watchdog").update(json=None, status=None)),
+        ([], lambda r: (answer(r, "watchdog").update(json=[]), answer(r, "time").update(json=None))),
+        ([], lambda r: (first_down(r), units(r)["alertmanager.container"].update(container_state=None, started_at=None))),
     ],
-    ids=["alert is there", "just started", "started long ago", "no Alertmanager", "no Prometheus", "no start time"],
+    ids=["good day", "no alert", "no sample", "down for long", "target started", "Alertmanager started", "no alert for long", "mute", "no time", "not there"],
 )
-def test_the_first_alert_is_waited_for_only_after_a_start(settled: bool, change: Change) -> None:
+def test_what_needs_a_moment_after_a_start_is_waited_for(waited_for: list[str], change: Change) -> None:
     recorded = copy.deepcopy(RECORDED)
-    data(recorded, "runtime").update(startTime="2026-11-24T14:23:00.892912486Z")
+    start(recorded, "prometheus", "14:23:00")
     recorded["__monitoring_asked"]["answers"]["time"] = {"status": 200, "json": {"data": {"resultType": "scalar", "result": [1795530220.5, "1795530220.5"]}}}
     change(recorded)
-    assert templated("{{ __monitoring_settled | bool }}", **recorded) is settled
+    expected = [units(recorded)[f"{name}.container"]["started_at"] for name in waited_for]
+    assert templated("{{ __monitoring_just_started }}", **recorded) == expected
+
+
+def start(recorded: dict[str, t.Any], container: str, clock: str) -> None:
+    units(recorded)[f"{container}.container"]["started_at"] = f"2026-11-24T{clock}.242080032Z"
 
 
 def test_every_row_was_seen_to_fail() -> None:

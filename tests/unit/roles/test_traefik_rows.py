@@ -23,7 +23,7 @@ UNIT, SOCKET = "traefik.container", "traefik-websecure.socket"
 CROWDSEC = {"lapi": "crowdsec:8080", "key": "k", "failure": "open", "plugin_version": "v1.4.5"}
 
 
-def unmet(recorded: dict[str, t.Any], inventory: dict[str, t.Any]) -> dict[str, t.Any]:
+def unmet(recorded: dict[str, t.Any], inventory: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
     """Name -> what was found, of each row that is not met."""
     loader = DataLoader()
     variables: dict[str, t.Any] = {}
@@ -38,7 +38,7 @@ def unmet(recorded: dict[str, t.Any], inventory: dict[str, t.Any]) -> dict[str, 
         templar.environment.filters[f"patriark.homelab.{name}"] = function
     rows = "{{ __traefik_plan_checks + __traefik_checks + __immich_ingress_timeout_checks + __immich_ingress_file_checks }}"
     facts = {"traefik": "{{ __traefik_plan | combine(__traefik_facts) }}", "ingress": "{{ __immich_ingress_seen | combine(__immich_ingress_facts) }}"}
-    seen = {key: templar.template(trust_as_template(text)) for key, text in facts.items()}
+    seen = more | {key: templar.template(trust_as_template(text)) for key, text in facts.items()}
     return {result.name: result.found for result in _checks.evaluate(templar.template(trust_as_template(rows)), seen) if not result.ok}
 
 
@@ -55,10 +55,17 @@ class Machine:
         self.all[which] = {"msg": "it is refused, 1 finding:\nx.yml: this file, which is not ours, is broken", "failed": True}
 
 
+def stop(machine: Machine) -> None:
+    machine.units[UNIT].update(active_state="inactive", container_state=None, health=None, networks={})
+    machine.live.update(error="the container traefik does not run")
+
+
 FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("units that are missing", lambda m: m.units.pop(SOCKET)),
     ("units that systemd or podman cannot load", lambda m: m.info.update(findings=[{"unit": UNIT, "reason": "not-found"}])),
     ("services and sockets that are not active", lambda m: m.units[SOCKET].update(active_state="inactive")),
+    ("services and sockets that are not active", lambda m: m.units[UNIT].update(container_state="paused", health=None)),
+    ("services and sockets that are not active", lambda m: stop(m)),
     ("containers that podman does not call healthy", lambda m: m.units[UNIT]["health"].update(status="unhealthy")),
     ("containers that do not run what is written", lambda m: m.units[UNIT].update(stale=True, stale_reasons=["its image changed"])),
     ("services that systemd had to restart", lambda m: m.units[UNIT].update(n_restarts=1)),
@@ -98,6 +105,16 @@ def test_a_good_day() -> None:
     machine = Machine()
     machine.live.update(crowdsec="answers", plugins={"crowdsec": ["immich"]})
     assert unmet(machine.all, {"traefik_crowdsec": CROWDSEC}) == {}
+
+
+def test_without_a_session_nothing_that_runs_in_it_is_missed() -> None:
+    machine = Machine()
+    machine.info.update(findings=[{"unit": UNIT, "messages": []}])
+    for unit in machine.units.values():
+        unit.update(active_state=None, container_state=None, health=None, networks={}, memory_max=None)
+    machine.live.update(error="the container traefik does not run")
+    assert unmet(machine.all, {}, host={"ready": False}) == {}
+    assert unmet(machine.all, {}, host={"ready": True}) != {}
 
 
 def test_every_row_of_the_state_was_seen_to_fail() -> None:

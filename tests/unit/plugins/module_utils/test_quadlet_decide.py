@@ -427,3 +427,26 @@ def test_a_diff_shows_files_and_actions_and_no_secret():
     assert [item.get("after_header") for item in shown] == ["/dev/null", "/u/b", "/u/c", None]
     assert shown[2]["before"].startswith("# mode 0600")
     assert shown[3]["prepared"] == "restart a.service: its unit changed\nreplace secret s\nenable x.timer\ndaemon-reload\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "codes", "more", "expected"),
+    [
+        ("healthy", [0, 0, 1, 1, 1], {}, ("unhealthy", 3)),
+        ("healthy", [1, 1, 1, 1, 1], {}, ("unhealthy", 5)),
+        ("healthy", [0, 1, 1], {}, ("healthy", 2)),
+        ("healthy", [1, 1, 1, 0], {}, ("healthy", 0)),
+        ("healthy", [0, 1, 1, 1], {"Retries": 5}, ("healthy", 3)),
+        ("healthy", [0, 1], {"Retries": 1}, ("unhealthy", 1)),
+        ("starting", [1, 1, 1, 1], {}, ("starting", 4)),
+        ("unhealthy", [1], {}, ("unhealthy", 7)),
+    ],
+)
+def test_a_container_that_hangs_before_its_start_period_is_over_is_unhealthy(status, codes, more, expected):
+    health = {"Status": status, "FailingStreak": 7 if status == "unhealthy" else 0, "Log": [{"ExitCode": code} for code in codes]}
+    found = staleness.health_of({"State": {"Health": health}, "Config": {"Healthcheck": more}})
+    assert (found["status"], found["failing_streak"]) == expected
+
+
+def test_a_container_without_a_check_has_no_health():
+    assert staleness.health_of(None) is None and staleness.health_of({"State": {"Health": {"Status": ""}}}) is None

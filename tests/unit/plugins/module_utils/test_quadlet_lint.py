@@ -14,6 +14,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_lint imp
     lint_drop_in,
     lint_duplicates,
     lint_install,
+    lint_networks,
     lint_references,
     lint_unit,
 )
@@ -68,6 +69,18 @@ GOOD = [
     "Timezone=local",
     "StopTimeout=10",
     "Sysctl=net.ipv4.x=1",
+    "EnvironmentFile=/a.env",
+    'Timezone="Europe/Oslo"',
+    'Exec="sh" -c "true"',
+    "Network=a.network:mac=92:d0:c6:0a:29:33",
+    "IP=10.1.1.5\nNetwork=a.network",
+    "Label=\nLabel=a=b",
+    "HealthInterval=",
+    "[Install]\nWantedBy=default.target",
+    "[Service]\nExecStartPre=echo ${X}\nEnvironment=A=${X}",
+    "Exec=echo ${X}\n[Service]\nEnvironmentFile=/a.env",
+    "Exec=echo ${X}\n[Service]\nPassEnvironment=X",
+    "Environment=A=1\nEnvironment=\nEnvironment=B=2",
 ]
 
 
@@ -101,21 +114,32 @@ BAD = [
     ("Network=a.container:alias=b", "options cannot follow"),
     ("PublishPort=99999:80", "between 1 and 65535"),
     ("PublishPort=80:http", "not a port mapping"),
+    ("PublishPort=8000-:80", "not a port mapping"),
     ("PublishPort=1.2.3:80:80", "not an IP address"),
     ("Volume=/a:b", "not an absolute path"),
+    ("Volume=bad!name:/b", "neither a path nor a volume name"),
     ("Volume=/a:/b:readonly", "unknown volume option 'readonly'"),
     ("Volume=/a:/b:ro:Z", "too many colons"),
     ("UserNS=keepid", "unknown user namespace"),
     ("AddHost=a", "not a hosts entry"),
+    ("AddHost=:10.1.1.1", "not a hosts entry"),
     ("AddHost=a:b", "not an IP address"),
     ("AddCapability=NET-RAW", "unknown capability"),
+    ("Secret=s,type", "unknown secret option 'type'"),
     ("Secret=s,typ=env", "unknown secret option 'typ'"),
     ("Secret=s,type=file", "mount or env"),
     ("Secret=s,mode=rw", "octal"),
     ("EnvironmentFile=-/etc/x.env", "optional environment files"),
     ("Exec=echo 100%", "not a systemd specifier"),
     ("HostName=50%z", "not a systemd specifier"),
+    ("StopTimeout=disable", "not a whole number"),
+    ("Network=a.network:alias", "has no value"),
+    ("Network=a.network:ip=", "has no value"),
+    ("Network=a.network:ip6=10.1.1.5", "not an IPv6 address"),
+    ("IP6=fd00::5\nNetwork=a.network\nNetwork=b.network", "single network"),
     ('HostName="half', "cuts double quotes"),
+    ('Entrypoint="sh" -c "x"', "cuts double quotes"),
+    ('HealthCmd=["CMD","x","$$A"]', "never succeeds"),
     ("image=localhost/b:1", "not a key of [Container]"),
     ("Restart=always", "not a key of [Container]"),
     ("Device=/dev/x", "not a key of [Container]"),
@@ -155,6 +179,7 @@ def test_bad_lines_are_found(line, reason):
         ("WantedBy=default.target", "it belongs to [Install]"),
         ("Network=a.network:alis=x", "did you mean alias?"),
         ("[Unti]\nA=b", "write [Unit]"),
+        ("IP6=banana", "write it like fd00::10"),
     ],
 )
 def test_the_nearest_right_spelling(line, remedy):
@@ -170,6 +195,11 @@ def test_the_nearest_right_spelling(line, remedy):
         ('["CMD","curl"]', [(4, 9, 0), (5, 4, 2)]),
         ("['curl','x']", [(4, 9, 0), (5, 4, 2), (5, 8, 2)]),
         ('["curl",]', [(4, 9, 0), (5, 4, 2), (5, 8, 2)]),
+        ("[]", [(4, 9, 0), (5, 4, 2), (5, 8, 2)]),
+        ('["curl",1]', [(4, 9, 0), (5, 4, 2), (5, 8, 2)]),
+        ('"a" b', [(4, 9, 0), (5, 4, 2)]),
+        ('"a" "b" c', [(4, 9, 0), (5, 4, 2)]),
+        ('sh "a" "b"', [(5, 4, 2)]),
         ('["curl","x"]', []),
         ('["CMD-SHELL","x y"]', []),
         ("CMD curl x", []),
@@ -205,6 +235,10 @@ def test_a_start_that_cannot_hold(lines, service, reason):
         ([*NOTIFY, "HealthStartPeriod=600s"], ["TimeoutStartSec=900"]),
         ([*NOTIFY, "HealthStartPeriod=600s"], ["TimeoutStartSec=infinity"]),
         ([*NOTIFY, "HealthInterval=5m", "HealthStartupCmd=x", "HealthStartupInterval=3s"], []),
+        ([*NOTIFY, "HealthStartPeriod=600s"], ["TimeoutSec=900"]),
+        ([*NOTIFY, "HealthStartPeriod=${HOME}"], []),
+        ([*NOTIFY, "HealthInterval=${HOME}"], []),
+        (NOTIFY, ["TimeoutStartSec=${HOME}"]),
         (["Notify=healthy", "PodmanArgs=--health-cmd=x"], []),
     ],
 )
@@ -247,6 +281,76 @@ def test_what_systemd_says_is_told_of_the_line_it_comes_from(key, reason, line, 
     assert (found.unit, found.line, found.key, found.remedy, found.reason) == ("x.container", line, key, remedy, reason)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.service", "[Unit]\nConditionPathExists=/a%b%y\n; a comment\n [Service]\n Type=oneshot\nExecStart=sh -c \\\n# in between\n true\n[Install]\n"),
+        ("x.timer", "[Timer]\nOnCalendar=daily\n[X-Mine]\nWord=1\n"),
+        ("x.target", "[Unit]\nDescription=a group\n"),
+        ("x.container", "[Container]\nImage=localhost/a:1\n[X-Mine]\nanything=1\n"),
+        ("x.build", "[Build]\nImageTag=localhost/a:1\nFile=/a\nSecret=id=x,src=/a\nNetwork=a.network\n"),
+        ("x.volume", "[Volume]\nDriver=image\nImage=a.image\n"),
+        ("x.kube", "[Kube]\nYaml=/a.yml\nNetwork=a.network\n"),
+        ("x.container", "[Container]\nRootfs=/x\n"),
+        ("x.container", "[Container]\nImage=localhost/a:1\nHealthCmd=x\nHealthLogDestination=/var/log\n"),
+        ("x.container", "[Container]\nImage=localhost/a:1\nGlobalArgs=--transient-store\n"),
+        ("x.container", f"[Container]\nImage=localhost/a@sha256:{'a' * 64}\n"),
+        ("x.container", "[Container]\nImage=localhost/a:1\nAutoUpdate=registry\nNotify=healthy\nHealthCmd=x\n"),
+        ("x.network", "[Network]\nSubnet=10.1.1.0/24\nIPRange=10.1.1.128/25\n"),
+        ("x.network", "[Network]\nSubnet=10.1.1.0/24\nIPRange=10.1.1.9-10.1.1.9\n"),
+        ("x@.container", "[Container]\nImage=localhost/a:1\n[Install]\nDefaultInstance=a\nWantedBy=default.target\n"),
+        ("x@.container", "[Container]\nImage=localhost/a:1\n[Install]\nAlias=y.service\n"),
+    ],
+)
+def test_what_systemd_takes_is_left_alone(name, text):
+    assert lint_unit(unit(text, name), (5, 3, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("x.service", "[Service]\nExecStart=true\n[Container]\nImage=localhost/a:1\n", "unknown section [Container]"),
+        ("x.service", "[Service]\nExecStart=true\n[Quadlet]\nDefaultDependencies=false\n", "unknown section [Quadlet]"),
+        ("x.timer", "[Timer]\nOnCalendar=daily\n[Service]\nType=oneshot\n", "unknown section [Service]"),
+        ("x.service", "[Unit]\nDescription=nothing to start\n", "there is no [Service] section"),
+        ("x.target", "[Timer]\nOnCalendar=daily\n", "unknown section [Timer]"),
+        ("x.socket", "[Unit]\nDescription=nothing to listen on\n", "there is no [Socket] section"),
+        ("x.container", "[Service]\nRestart=always\n", "there is no [Container] section"),
+        ("x.service", "[Service]\nExec Start=true\n", "not a key"),
+        ("x.service", "[Service]\nExecStart=echo 100%\n", "specifier"),
+        ("x.container", "[Container]\nImage=localhost/a:1\n[Unit]\nDescription=100%\n", "specifier"),
+        ("x.container", "[Container]\nExec=true\n", "there is no image"),
+        ("x.container", "[Container]\nImage=localhost/a:1\nHealthCmd=x\nHealthLogDestination=var/log\n", "must be one of local"),
+        ("x.network", "[Network]\nSubnet=10.1.1.0\n", "without a prefix length"),
+        ("x.network", "[Network]\nSubnet=10.1.1.0/24\nIPRange=banana\n", "not a subnet"),
+    ],
+)
+def test_what_systemd_would_not_take_is_told(name, text, told):
+    assert [finding.reason for finding in lint_unit(unit(text, name), TRIXIE) if told in finding.reason], lint_unit(unit(text, name), TRIXIE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "version"),
+    [
+        ("x.container", "[Container]\nImage=localhost/a:1\nUlimit=core=0:0\n", (4, 9, 0)),
+        ("x.network", "[Network]\nOptions=mtu=9000\n", (4, 9, 0)),
+        ("x.container", "[Container]\nImage=localhost/a:1\n", (5, 1, 0)),
+        ("x@.container", "[Container]\nImage=localhost/a:1\nContainerName=%p-%i\n", (5, 1, 2)),
+        ("x.container", "[Container]\nImage=localhost/a:1\nNetwork=a.network\n", (5, 2, 0)),
+        ("x.pod", "[Pod]\nPodName=x\n", (5, 5, 0)),
+        ("x.container", "[Container]\nImage=localhost/a:1\n", (5, 5, 0)),
+    ],
+)
+def test_what_a_faulty_podman_takes_is_left_alone(name, text, version):
+    assert lint_unit(unit(text, name), version) == []
+
+
+def test_a_drop_in_needs_no_section_of_its_own_and_a_name():
+    assert lint_unit(unit("[Container]\nImage=localhost/a:1\n", a="[Service]\nRestart=always\n"), TRIXIE) == []
+    assert lint_drop_in("x.container", "[Container]\n", TRIXIE) == []
+    assert "not the name of a drop-in" in lint_drop_in("x.container.d/a b.txt", "", TRIXIE)[0].reason
+
+
 def test_a_drop_in_may_not_take_the_digest_away():
     assert "digest" in lint_unit(unit("[Container]\nImage=localhost/a:1\n", x="[Container]\nLabel=\n"), TRIXIE)[0].reason
 
@@ -259,6 +363,9 @@ def test_a_drop_in_for_a_unit_of_somebody_else():
 @pytest.mark.parametrize(
     ("image", "good"),
     [
+        ("localhost", False),
+        ("localhost:5000", False),
+        ("docker-archive:/srv/a.tar", True),
         ("docker.io/library/nginx:1.27", True),
         ("ghcr.io/immich-app/postgres:14-vectorchord0.4.3-pgvectors0.2.0@sha256:" + "a" * 64, True),
         ("localhost/tiny:1", True),
@@ -298,10 +405,13 @@ def network(*lines):
         ("10.1.1.5", ["Subnet=10.1.1.0/24"], None),
         ("10.1.1.1", ["Subnet=10.1.1.0/24", "Gateway=10.1.1.254"], None),
         ("10.9.9.9", [], None),
+        ("fd00::5", ["Subnet=10.1.1.0/24", "Subnet=fd00::/64"], None),
+        ("fd00::5", ["Subnet=10.1.1.0/24"], None),
+        ("fd01::5", ["Subnet=10.1.1.0/24", "Subnet=fd00::/64"], "outside"),
     ],
 )
 def test_static_addresses(address, lines, reason):
-    units = {"x.container": container(f"Network=n.network:ip={address}"), "n.network": network(*lines)}
+    units = {"x.container": container(f"Network=n.network:{'ip6' if ':' in address else 'ip'}={address}"), "n.network": network(*lines)}
     found = [finding for finding in lint_addresses(units, units) if finding.severity == "error"]
     assert [(reason in finding.reason, finding.line) for finding in found] == ([(True, 3)] if reason else [])
 
@@ -311,6 +421,20 @@ def test_an_address_given_twice():
     assert [(finding.unit, "belongs to a.container" in finding.reason) for finding in lint_addresses(units, units) if finding.severity == "error"] == [
         ("b.container", True)
     ]
+
+
+def test_an_address_that_podman_may_give_away():
+    free = {"x.container": container("Network=n.network:ip=10.1.1.5")}
+    assert lint_addresses({**free, "n.network": network()}, free) == [], "podman chooses the subnet"
+    ranges = ["Subnet=10.1.1.0/24", "Subnet=fd00::/64", "IPRange=fd00::/65"]
+    assert [finding.severity for finding in lint_addresses({**free, "n.network": network(*ranges)}, free)] == ["warning"], "a range of the other family"
+    template = {"x@.container": container("Network=n.network:ip=10.1.2.5", name="x@.container"), "n.network": network("Subnet=10.1.1.0/24")}
+    assert lint_addresses(template, template) == [], "an instance may have a drop-in"
+
+
+def test_a_network_whose_subnet_podman_chooses():
+    units = {"n.network": network("Gateway=10.1.1.1")}
+    assert lint_networks(units, units) == []
 
 
 @pytest.mark.parametrize(
@@ -330,6 +454,10 @@ def test_duplicates(one, other, count):
 def test_a_network_and_a_container_of_one_name_are_no_duplicates():
     units = {"x.container": container(), "x.network": unit("[Network]\n", "x.network")}
     assert lint_duplicates(units, units) == []
+    units = {name: unit("[Kube]\nYaml=/a.yml\n", name) for name in ("a.kube", "b.kube")}
+    assert lint_duplicates(units, units) == [], "nothing of podman's has their name"
+    units = {name: container("ContainerName=one-%i", "ServiceName=one", name=name) for name in ("a@.container", "b@.container")}
+    assert lint_duplicates(units, units) == [], "their instances have names"
 
 
 def test_references():
@@ -338,6 +466,11 @@ def test_references():
     assert [(finding.key, finding.reason) for finding in found] == [
         ("Network", "there is no unit photso.network"),
         ("Mount", "there is no unit m.volume"),
+    ]
+    beside = {**units, "photos.network": unit("[Network]\n", "photos.network"), "photo.volume": unit("[Volume]\n", "photo.volume")}
+    assert [finding.remedy for finding in lint_references(beside, {"photos.network", "data.volume"})] == [
+        "did you mean photos.network?",
+        "add it, or deploy the stack that has it first",
     ]
 
 
@@ -348,6 +481,9 @@ def test_boot():
     wrong = unit("[Container]\nImage=localhost/a:1\n[Install]\nWantedBy=multi-user.target\n")
     assert [(finding.severity, finding.line) for finding in lint_install(wrong, True, False)] == [("error", 4)]
     assert lint_install(wrong, False, False) == []
+    assert lint_install(unit("[Container]\nImage=localhost/a:1\n[Install]\nWantedBy=multi-user.target default.target\n"), True, False) == []
+    for name, text in (("x.network", "[Network]\n"), ("x@.container", ""), ("x.container", "[Service]\nType=oneshot\n"), ("x.service", "[Service]\n")):
+        assert lint_install(unit(text, name), True, False) == [], name
 
 
 def lowered(*lines, version=TRIXIE, name="x.container"):
@@ -365,6 +501,23 @@ def test_newer_keys_are_written_in_older_words():
     assert lowered("[Container]", "Memory=1g", version=(5, 5, 0)) == ["[Container]", "Memory=1g"]
     assert lowered("[Unit]", "After=db.container x.service") == ["[Unit]", "After=db.service x.service"]
     assert lowered("[Unit]", "After=db.container", version=(5, 5, 0)) == ["[Unit]", "After=db.container"]
+
+
+def test_each_kind_of_value_is_lowered():
+    assert lowered("[Container]", "HttpProxy=on", "AddHost=a:10.1.1.1", "AddHost=b:10.1.1.2", version=(5, 2, 0)) == [
+        "[Container]",
+        "PodmanArgs=--http-proxy=true",
+        "PodmanArgs=--add-host=a:10.1.1.1",
+        "PodmanArgs=--add-host=b:10.1.1.2",
+    ]
+    assert lowered("[Pod]", 'Label="a=one two" b=3', name="x.pod") == ["[Pod]", 'PodmanArgs="--label=a=one two"', "PodmanArgs=--label=b=3"][:2]
+
+
+def test_what_is_no_key_of_podman_stays():
+    for text in ("[Unit]\nDescription=db.container\n", "[Container]\nReloadSignal=HUP\n", "[Service]\nMemory=1g\n"):
+        assert lower(text, unit(text), TRIXIE, {"db.container": "db.service"}) == (text, [])
+    text = "[Unit]\nAfter=db.container\n[Service]\nExecStart=true\n"
+    assert lower(text, unit(text, "x.service"), TRIXIE, {"db.container": "db.service"}) == (text, [])
 
 
 def test_only_the_line_that_counts_is_lowered():
