@@ -193,7 +193,10 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("units that systemd or podman cannot load", lambda m: removed(m, "quoting is wrong")),
     (
         "units that systemd or podman cannot load",
-        lambda m: (m.units[ML].update(load_state="not-found", stale=True, stale_reasons=["its unit changed"]), m.info.update(findings=[{"unit": ML, "messages": []}])),
+        lambda m: (
+            m.units[ML].update(load_state="not-found", stale=True, stale_reasons=["its unit changed"]),
+            m.info.update(findings=[{"unit": ML, "messages": []}]),
+        ),
     ),
     ("services that do not run", lambda m: m.stop(ML)),
     ("services that do not run", lambda m: m.stop(DATABASE)),

@@ -65,7 +65,7 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("units that systemd or podman cannot load", lambda m: m.info.update(findings=[{"unit": UNIT, "reason": "not-found"}])),
     ("services and sockets that are not active", lambda m: m.units[SOCKET].update(active_state="inactive")),
     ("services and sockets that are not active", lambda m: m.units[UNIT].update(container_state="paused", health=None)),
-    ("services and sockets that are not active", lambda m: stop(m)),
+    ("services and sockets that are not active", stop),
     ("containers that podman does not call healthy", lambda m: m.units[UNIT]["health"].update(status="unhealthy")),
     ("containers that do not run what is written", lambda m: m.units[UNIT].update(stale=True, stale_reasons=["its image changed"])),
     ("services that systemd had to restart", lambda m: m.units[UNIT].update(n_restarts=1)),
