@@ -21,6 +21,12 @@ def after(words: list[str], option: str) -> list[str]:
     return [words[number + 1] for number, word in enumerate(words) if word == option]
 
 
+def test_checkouts_do_not_share_a_connection() -> None:
+    machine = nspawn.Machine("photos")
+    (host,) = machine.inventory("photos")["all"]["hosts"].values()  # type: ignore[index]
+    assert host["ansible_control_path"] % {"directory": "/cp"} == f"/cp/{nspawn.state_root().name}-%h-%r"
+
+
 def test_the_processor() -> None:
     real, emulated = vm.qemu(HERE, kvm=True), vm.qemu(HERE, kvm=False)
     assert (after(real, "-accel"), after(real, "-cpu"), after(real, "-icount")) == (["kvm"], ["host"], [])

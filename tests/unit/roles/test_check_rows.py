@@ -270,6 +270,13 @@ def test_a_good_day_has_no_findings_but_those_of_the_machine() -> None:
     assert Machine().unmet() == []
 
 
+@pytest.mark.parametrize(("output", "told"), [("no response", "immich-ml: no response"), ("Traceback (most recent", "immich-ml: unhealthy")])
+def test_what_a_check_said_is_told_unless_it_is_where_a_program_was(output: str, told: str) -> None:
+    machine = Machine()
+    machine.units[ML]["health"].update(status="unhealthy", last_log={"output": output})
+    assert [result.found for result in results(machine.all) if result.name == "containers that podman does not call healthy"] == [[told]]
+
+
 def test_every_row_was_seen_to_fail() -> None:
     seen = {row for rows, dummy in FAULTS for row in rows.split("|")}
     assert {result.name for result in results(Machine().all)} == seen

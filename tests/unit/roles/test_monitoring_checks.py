@@ -199,6 +199,11 @@ def test_a_target_whose_container_does_not_run_is_not_told_once_more(state: str 
     assert unmet(down, __immich_info={"units": {"immich-server.container": server}}) == []
     assert unmet(down, __immich_info={"units": {"immich-server.container": {**server, "container_state": "running"}}}) == ["targets that are down"]
     assert unmet(down, __traefik_info={"units": {"immich.container": {**server, "resource": "immich"}}}) == ["targets that are down"]
+
+    def without_proxy(recorded: dict[str, t.Any]) -> None:
+        data(recorded, "targets")["activeTargets"][-1].update(health="down", scrapeUrl="http://traefik:8082/metrics")
+
+    assert unmet(without_proxy, __traefik_info={"units": {"traefik.container": {**server, "resource": "traefik"}}}) == []
     assert unmet(down, __immich_info={"skipped": True}) == ["targets that are down"]
     assert unmet(down) == ["targets that are down"]
 
@@ -217,11 +222,24 @@ def first_down(recorded: dict[str, t.Any]) -> None:
         (["alertmanager"], lambda r: (first_down(r), start(r, "alertmanager", "14:23:30"))),
         (["alertmanager"], lambda r: (answer(r, "watchdog").update(json=[]), start(r, "alertmanager", "14:23:30"), start(r, "prometheus", "14:00:00"))),
         ([], lambda r: (answer(r, "watchdog").update(json=[]), start(r, "prometheus", "14:21:09"))),
+        ([], lambda r: (answer(r, "watchdog").update(json=[]), units(r)["prometheus.container"].update(started_at=None))),
         ([], lambda r: answer(r, "watchdog").update(json=None, status=None)),
         ([], lambda r: (answer(r, "watchdog").update(json=[]), answer(r, "time").update(json=None))),
         ([], lambda r: (first_down(r), units(r)["alertmanager.container"].update(container_state=None, started_at=None))),
     ],
-    ids=["good day", "no alert", "no sample", "down for long", "target started", "Alertmanager started", "no alert for long", "mute", "no time", "not there"],
+    ids=[
+        "good day",
+        "no alert",
+        "no sample",
+        "down for long",
+        "target started",
+        "Alertmanager started",
+        "no alert for long",
+        "started meanwhile",
+        "mute",
+        "no time",
+        "not there",
+    ],
 )
 def test_what_needs_a_moment_after_a_start_is_waited_for(waited_for: list[str], change: Change) -> None:
     recorded = copy.deepcopy(RECORDED)

@@ -110,8 +110,10 @@ def test_a_good_day() -> None:
 def test_without_a_session_nothing_that_runs_in_it_is_missed() -> None:
     machine = Machine()
     machine.info.update(findings=[{"unit": UNIT, "messages": []}])
+    machine.units.pop(SOCKET)
     for unit in machine.units.values():
-        unit.update(active_state=None, container_state=None, health=None, networks={}, memory_max=None)
+        unit.update(active_state=None, container_state=None, health=None, networks={}, memory_max=None, n_restarts=1)
+    machine.units[UNIT].update(stale=True, stale_reasons=["its unit changed"])
     machine.live.update(error="the container traefik does not run")
     assert unmet(machine.all, {}, host={"ready": False}) == {}
     assert unmet(machine.all, {}, host={"ready": True}) != {}
