@@ -8,6 +8,7 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+import typing as t
 
 import nspawn
 import pytest
@@ -23,7 +24,8 @@ def after(words: list[str], option: str) -> list[str]:
 
 def test_checkouts_do_not_share_a_connection() -> None:
     machine = nspawn.Machine("photos")
-    (host,) = machine.inventory("photos")["all"]["hosts"].values()  # type: ignore[index]
+    found = t.cast("dict[str, dict[str, dict[str, dict[str, str]]]]", machine.inventory("photos"))
+    (host,) = found["all"]["hosts"].values()
     assert host["ansible_control_path"] % {"directory": "/cp"} == f"/cp/{nspawn.state_root().name}-%h-%r"
 
 
