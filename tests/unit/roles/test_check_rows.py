@@ -12,6 +12,7 @@ import re
 import time
 import typing as t
 
+import inventory as images
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
@@ -52,7 +53,7 @@ def inventory(name: str) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", DataLoader().load_from_file(str(ROOT / name), trusted_as_template=True))
 
 
-VARIABLES = variables(inventory("examples/card/inventory.yml"), inventory("tests/images/inventory.yml"))
+VARIABLES = variables(inventory("examples/card/inventory.yml"), trusted(images.document("stand-in")))
 
 
 ROWS = "{{ __host_checks + __host_state_checks + __networks_plan_checks + __networks_checks + __immich_image_checks + __immich_checks }}"

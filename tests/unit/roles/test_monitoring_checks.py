@@ -12,6 +12,7 @@ import json
 import pathlib
 import typing as t
 
+import inventory as images
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
@@ -36,8 +37,8 @@ def templated(text: str, **more: t.Any) -> t.Any:
     variables: dict[str, t.Any] = {}
     for file in (ROOT / "roles/monitoring/defaults/main.yml", *sorted((ROOT / "roles/monitoring/vars/main").glob("*.yml"))):
         variables.update(loader.load_from_file(str(file), trusted_as_template=True))
-    for name in ("examples/card/inventory.yml", "tests/images/inventory.yml"):
-        variables.update(loader.load_from_file(str(ROOT / name), trusted_as_template=True)["all"]["vars"])
+    variables.update(loader.load_from_file(str(ROOT / "examples/card/inventory.yml"), trusted_as_template=True)["all"]["vars"])
+    variables.update(images.variables("stand-in"))
     templar = Templar(loader=loader, variables={**variables, **more})
     for name, function in network_lines.FilterModule().filters().items():
         templar.environment.filters[f"patriark.homelab.{name}"] = function

@@ -10,6 +10,7 @@ import json
 import pathlib
 import typing as t
 
+import inventory as images
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
@@ -31,8 +32,8 @@ def unmet(recorded: dict[str, t.Any], inventory: dict[str, t.Any], **more: t.Any
         files = [f"roles/{role}/defaults/main.yml", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "roles" / role / "vars/main").glob("*.yml")))]
         for name in files:
             variables.update(loader.load_from_file(str(ROOT / name), trusted_as_template=True))
-    for name in ("examples/card/inventory.yml", "tests/images/inventory.yml"):
-        variables.update(loader.load_from_file(str(ROOT / name), trusted_as_template=True)["all"]["vars"])
+    variables.update(loader.load_from_file(str(ROOT / "examples/card/inventory.yml"), trusted_as_template=True)["all"]["vars"])
+    variables.update(images.variables("stand-in"))
     templar = Templar(loader, variables={**variables, "ansible_check_mode": False, **recorded, **inventory})
     for name, function in network_lines.FilterModule().filters().items():
         templar.environment.filters[f"patriark.homelab.{name}"] = function
