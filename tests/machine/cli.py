@@ -13,6 +13,7 @@ import subprocess
 import sys
 import typing as t
 
+import deployed
 import rootfs
 import stock
 import vm
@@ -24,13 +25,34 @@ def machines() -> list[Machine]:
     return [vm.find(path.name) for path in sorted(root.iterdir())] if root.is_dir() else []
 
 
-def disk(args: argparse.Namespace) -> pathlib.Path:
-    return rootfs.base(args.suite, args.vm) if args.bare else stock.stocked(args.suite, args.vm)
+def layer(args: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path | None]:
+    """The cached disk, and the pool that belongs to it if there is one."""
+    name, _, example = args.layer.partition(":")
+    if name == "base":
+        return rootfs.base(args.suite, args.vm), None
+    stocked = stock.stocked(args.suite, args.vm)
+    if name == "stocked":
+        return stocked, None
+    folder = deployed.deployed(example or "card", args.suite, kind(args), stocked)
+    return folder / "disk.img", folder / "pool.img"
+
+
+def known_layer(text: str) -> str:
+    if text.partition(":")[0] != "deployed" and text not in ("base", "stocked"):
+        raise argparse.ArgumentTypeError(f"no such layer: {text} (base, stocked, deployed, deployed:EXAMPLE)")
+    return text
+
+
+def kind(args: argparse.Namespace) -> type[Machine]:
+    return vm.VirtualMachine if args.vm else Machine
 
 
 def create(args: argparse.Namespace) -> None:
-    kind = vm.VirtualMachine if args.vm else Machine
-    kind(args.name).create(disk(args))
+    machine = kind(args)(args.name)
+    disk, pool = layer(args)
+    machine.create(disk, pool)
+    if pool:
+        deployed.settle(machine)
 
 
 def destroy(args: argparse.Namespace) -> None:
@@ -73,7 +95,7 @@ def show(args: argparse.Namespace) -> None:
 
 
 def build(args: argparse.Namespace) -> None:
-    print(disk(args))
+    print(layer(args)[0])
 
 
 def purge(args: argparse.Namespace) -> None:
@@ -97,7 +119,15 @@ def parse() -> argparse.Namespace:
         if name == "create":
             sub.add_argument("name")
         sub.add_argument("--suite", default="trixie", help="Debian suite (default: trixie)")
-        sub.add_argument("--bare", action="store_true", help="without the offline container images")
+        sub.add_argument(
+            *("--from", "-f"),
+            dest="layer",
+            type=known_layer,
+            default="stocked",
+            metavar="LAYER",
+            help="base: Debian alone; stocked: with the offline container images (default); deployed[:EXAMPLE]: with an example of examples/ (card)",
+        )
+        sub.add_argument("--bare", action="store_const", dest="layer", const="base", help="the same as --from base")
         sub.add_argument("--vm", action="store_true", help="a virtual machine with a kernel of its own (needs qemu-system-x86)")
     sub = verb("destroy", destroy, "end a machine and remove all it had")
     which = sub.add_mutually_exclusive_group(required=True)

@@ -20,9 +20,11 @@ import subprocess
 import time
 import typing as t
 
+import clone
 from rootfs import copy, say
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
+CHECKOUT = pathlib.Path(str(REPO).split("/.build/", 1)[0])  # the copy that the gates work on is the same checkout
 POOL_SIZE = "12G"  # sparse
 DEVICES = {"fuse": (10, 229), "net/tun": (10, 200)}  # character devices by number (Documentation/admin-guide/devices.txt)
 SUBVOLUMES = ("subvol3-opptak", "subvol7-containers")
@@ -40,8 +42,7 @@ exec systemd-nspawn "$@"
 
 def state_root() -> pathlib.Path:
     """Machines of this checkout; another checkout has its own directory and never meets them."""
-    checkout = str(REPO).split("/.build/", 1)[0]  # the copy that the gates work on is the same checkout
-    name = hashlib.sha256(checkout.encode()).hexdigest()[:8]
+    name = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]
     return pathlib.Path(os.environ.get("HOMELAB_TEST_STATE", "/var/lib/patriark-homelab-test")) / name
 
 
@@ -107,13 +108,19 @@ class Machine:
 
     # ---- life
 
-    def create(self, disk: pathlib.Path) -> None:
+    def create(self, disk: pathlib.Path, pool: pathlib.Path | None = None) -> None:
+        """On a copy of that disk, with a copy of that pool or a new one."""
         if self.exists:
             raise SystemExit(f"machine: {self.name} exists already: destroy it first")
         self.dir.mkdir(parents=True)
         try:
+            for mountpoint in ("root", "pool"):
+                (self.dir / mountpoint).mkdir()
             copy(disk, self.dir / "disk.img")
-            self.make_pool()
+            if pool:
+                clone.pool(pool, self.dir / "pool.img")
+            else:
+                self.make_pool()
             self.make_keys()
             self.equip()
             self.start()
@@ -123,8 +130,6 @@ class Machine:
 
     def make_pool(self) -> None:
         image, mountpoint = self.dir / "pool.img", self.dir / "pool"
-        mountpoint.mkdir()
-        (self.dir / "root").mkdir()
         subprocess.run(["truncate", "-s", POOL_SIZE, str(image)], check=True)
         subprocess.run(["mkfs.btrfs", "-q", "-L", "btrfs-pool", str(image)], check=True, stdout=subprocess.DEVNULL)
         private_mount(image, mountpoint, 'cd "$2" && shift 2 && for name; do btrfs -q subvolume create "$name"; done', *SUBVOLUMES)
@@ -135,6 +140,8 @@ class Machine:
             for home in root home/homelab; do
                 install -m 600 -o "$(stat -c %u "$2/$home")" -g "$(stat -c %g "$2/$home")" "$3.pub" "$2/$home/.ssh/authorized_keys"
             done
+            rm -f "$2"/etc/ssh/ssh_host_* "$2/var/lib/systemd/random-seed"
+            ssh-keygen -q -t ed25519 -N "" -C homelab-test -f "$2/etc/ssh/ssh_host_ed25519_key"
             cat "$2/etc/ssh/ssh_host_ed25519_key.pub" >"$4"
             tr -d - </proc/sys/kernel/random/uuid >"$2/etc/machine-id"
         """

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Disk images of test machines, made once and cached under the hash of what defines them.
 
-Two layers: a Debian root file system, and the same with the offline container images in the store of the account.
+Three layers: a Debian root file system, the same with the offline container images in the store of the account, and that with
+an example deployed.
 """
 
 from __future__ import annotations
@@ -51,32 +52,40 @@ def locked(path: pathlib.Path) -> t.Iterator[None]:
         yield
 
 
-def cached(kind: str, key: str, make: t.Callable[[pathlib.Path], None]) -> pathlib.Path:
-    """The cached disk image of that kind and key; `make(path)` builds it when it is not there."""
-    target = CACHE / f"{kind}-{key}.img"
+def cached(kind: str, key: str, make: t.Callable[[pathlib.Path], None], suffix: str = ".img") -> pathlib.Path:
+    """The cached disk image (or folder of them) of that kind and key; `make(path)` builds it when it is not there."""
+    target = CACHE / f"{kind}-{key}{suffix}"
     if not target.exists():
         with locked(CACHE / f"{kind}.lock"):
             if not target.exists():
                 for stale in CACHE.glob(f"{kind}-making-*"):  # of a builder that was killed; we hold the lock
                     shutil.rmtree(stale)
                 with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{kind}-making-") as work:
-                    part = pathlib.Path(work) / "disk.img"
+                    part = pathlib.Path(work) / f"disk{suffix}"
                     make(part)
                     part.rename(target)
-                forget_old(kind, target)
+                forget_old(kind, suffix, target)
     os.utime(target)
     return target
 
 
-def forget_old(kind: str, keep: pathlib.Path) -> None:
-    images = sorted(CACHE.glob(f"{kind}-*.img"), key=lambda path: path.stat().st_mtime, reverse=True)
+def forget_old(kind: str, suffix: str, keep: pathlib.Path) -> None:
+    images = sorted(CACHE.glob(f"{kind}-{'[0-9a-f]' * 16}{suffix}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in images[KEEP:]:
         if path != keep:
-            path.unlink()
+            remove(path)
+
+
+def remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(source), str(target)], check=True)
+    """Holes stay holes, and nothing is searched for more of them: that would take twice as long."""
+    subprocess.run(["cp", "--sparse=auto", "--reflink=auto", str(source), str(target)], check=True)
 
 
 def base(suite: str, vm: bool = False) -> pathlib.Path:

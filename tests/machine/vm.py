@@ -47,10 +47,10 @@ class VirtualMachine(Machine):
     def cgroup(self) -> pathlib.Path | None:
         return None
 
-    def create(self, disk: pathlib.Path) -> None:
+    def create(self, disk: pathlib.Path, pool: pathlib.Path | None = None) -> None:
         if not shutil.which("qemu-system-x86_64"):
             raise SystemExit("machine: there is no qemu-system-x86_64: run tests/setup vm")
-        super().create(disk)
+        super().create(disk, pool)
 
     def equip(self) -> None:
         private_mount(self.dir / "disk.img", self.dir / "root", EQUIP, str(self.dir), self.name)
