@@ -28,7 +28,7 @@ FILES = {
     "examples/minimal/inventory.yml": "all: {}\n",
     "docs/testing.md": "How\n",
     "tests/unit/test_layout.py": "pass\n",
-    "tests/images/inventory": "#!/bin/sh\ncat \"$(dirname \"$0\")/choice\"\n",
+    "tests/images/inventory": '#!/bin/sh\ncat "$(dirname "$0")/choice"\n',
     "tests/images/choice": "stand-in\n",
     "tests/machine/deployed.py": "pass\n",
     "tests/machine/nspawn.py": "pass\n",
