@@ -14,32 +14,30 @@ import sys
 import typing as t
 
 import deployed
+import layers
+import platforms
 import rootfs
-import stock
 import vm
 from nspawn import Machine, state_root
 
 
 def machines() -> list[Machine]:
     root = state_root()
-    return [vm.find(path.name) for path in sorted(root.iterdir())] if root.is_dir() else []
+    return [vm.find(path.name) for path in sorted(root.iterdir()) if not path.name.startswith(".")] if root.is_dir() else []
 
 
 def layer(args: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path | None]:
     """The cached disk, and the pool that belongs to it if there is one."""
     name, _, example = args.layer.partition(":")
-    if name == "base":
-        return rootfs.base(args.suite, args.vm), None
-    stocked = stock.stocked(args.suite, args.vm)
-    if name == "stocked":
-        return stocked, None
-    folder = deployed.deployed(example or "card", args.suite, kind(args), stocked)
+    if name != "deployed":
+        return layers.disk(name, args.suite, args.vm), None
+    folder = deployed.deployed(example or "card", args.suite, kind(args), layers.disk("stocked", args.suite, args.vm))
     return folder / "disk.img", folder / "pool.img"
 
 
 def known_layer(text: str) -> str:
-    if text.partition(":")[0] != "deployed" and text not in ("base", "stocked"):
-        raise argparse.ArgumentTypeError(f"no such layer: {text} (base, stocked, deployed, deployed:EXAMPLE)")
+    if text.partition(":")[0] != "deployed" and text not in layers.NAMES:
+        raise argparse.ArgumentTypeError(f"no such layer: {text} ({', '.join(layers.NAMES)}, deployed, deployed:EXAMPLE)")
     return text
 
 
@@ -50,9 +48,31 @@ def kind(args: argparse.Namespace) -> type[Machine]:
 def create(args: argparse.Namespace) -> None:
     machine = kind(args)(args.name)
     disk, pool = layer(args)
-    machine.create(disk, pool)
+    machine.create(disk, pool, args.network, args.hostname)
     if pool:
         deployed.settle(machine)
+
+
+def alias(args: argparse.Namespace) -> None:
+    machine = vm.find(args.name)
+    if not machine.networks:
+        raise SystemExit(f"machine: {args.name} is on no network, so nobody would know it by another name")
+    machine.be_called(args.hostname)
+
+
+def up(args: argparse.Namespace) -> None:
+    found = platforms.parse(sys.stdin.read(), args.scenario)
+    for one in found:
+        create(argparse.Namespace(name=one.machine, layer=known_layer(one.layer), suite=one.suite, vm=one.vm, network=one.networks, hostname=one.name))
+        if one.aliases:
+            vm.find(one.machine).be_called(one.aliases)
+    hosts = {one.name: vm.find(one.machine).host_variables() for one in found}
+    write(args.output, platforms.inventory(hosts, platforms.grouped(found)))
+
+
+def down(args: argparse.Namespace) -> None:
+    for one in platforms.parse(sys.stdin.read(), args.scenario):
+        vm.find(one.machine).destroy()
 
 
 def destroy(args: argparse.Namespace) -> None:
@@ -82,9 +102,13 @@ def ssh(args: argparse.Namespace) -> None:
 
 
 def inventory(args: argparse.Namespace) -> None:
-    text = json.dumps(vm.find(args.name).inventory(args.host or args.name), indent=2) + "\n"
-    if args.output:
-        pathlib.Path(args.output).write_text(text, encoding="utf-8")
+    write(args.output, platforms.inventory({args.host or args.name: vm.find(args.name).host_variables()}, {}))
+
+
+def write(output: str | None, inventory: dict[str, object]) -> None:
+    text = json.dumps(inventory, indent=2) + "\n"
+    if output:
+        pathlib.Path(output).write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)
 
@@ -118,6 +142,8 @@ def parse() -> argparse.Namespace:
         sub = verb(name, function, text)
         if name == "create":
             sub.add_argument("name")
+            sub.add_argument("--network", action="append", default=[], help="plug it into that network (may be given again), made when it is not there")
+            sub.add_argument("--hostname", default="", help="what it calls itself and is called on its networks (default: its name)")
         sub.add_argument("--suite", default="trixie", help="Debian suite (default: trixie)")
         sub.add_argument(
             *("--from", "-f"),
@@ -125,14 +151,22 @@ def parse() -> argparse.Namespace:
             type=known_layer,
             default="stocked",
             metavar="LAYER",
-            help="base: Debian alone; stocked: with the offline container images (default); deployed[:EXAMPLE]: with an example of examples/ (card)",
+            help="base: Debian alone; stocked: with the offline container images (default); client, registry: for others on a network; deployed[:EXAMPLE]: with an example of examples/ (card)",
         )
         sub.add_argument("--bare", action="store_const", dest="layer", const="base", help="the same as --from base")
         sub.add_argument("--vm", action="store_true", help="a virtual machine with a kernel of its own (needs qemu-system-x86)")
+    sub = verb("up", up, "make and start the machines of a scenario, whose platforms are on standard input as JSON")
+    sub.add_argument("scenario")
+    sub.add_argument("--output", "-o", help="write their inventory to this file")
+    sub = verb("down", down, "end the machines of a scenario, whose platforms are on standard input as JSON")
+    sub.add_argument("scenario")
     sub = verb("destroy", destroy, "end a machine and remove all it had")
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?")
     which.add_argument("--all", action="store_true", help="all machines of this checkout")
+    sub = verb("alias", alias, "let the machines on its networks know a machine by further names")
+    sub.add_argument("name")
+    sub.add_argument("hostname", nargs="+")
     sub = verb("restart", restart, "reboot a machine")
     sub.add_argument("name")
     sub.add_argument("--hard", action="store_true", help="kill it instead of powering off")

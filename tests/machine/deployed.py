@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import typing as t
 
+import platforms
 import rootfs
 import stock
 from nspawn import CHECKOUT, REPO, Machine, wait_for
@@ -61,7 +62,7 @@ def ansible_version() -> str:
 def deploy(kind: type[Machine], example: str, stocked: pathlib.Path, inventory: pathlib.Path, folder: pathlib.Path) -> None:
     rootfs.say(f"deploying examples/{example} (once, a minute or two)")
     machine = kind(f"deploy-{os.getpid()}")
-    machine.create(stocked)
+    machine.create(stocked, hostname="photos")
     try:
         if example in GRAPHICS:
             machine.inside("sh", "-ec", DEVICE)
@@ -99,7 +100,7 @@ def play(machine: Machine, inventories: t.Sequence[pathlib.Path], work: pathlib.
         shutil.copytree(REPO / part, collection / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPO / "galaxy.yml", collection)
     own = work / "machine.json"
-    own.write_text(json.dumps(machine.inventory("photos")))
+    own.write_text(json.dumps(platforms.inventory({"photos": machine.host_variables()}, {})))
     log = work / "log"
     with open(log, "wb") as out:
         done = subprocess.run(

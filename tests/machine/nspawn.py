@@ -14,13 +14,14 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import stat
 import subprocess
 import time
 import typing as t
 
 import clone
+import network
+from processes import alive, children, end, init_of_namespace, start_time
 from rootfs import copy, say
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
@@ -30,11 +31,15 @@ DEVICES = {"fuse": (10, 229), "net/tun": (10, 200)}  # character devices by numb
 SUBVOLUMES = ("subvol3-opptak", "subvol7-containers")
 STOP_DEADLINE = 40.0
 
-# In a cgroup ($2, may be empty) and a mount namespace of its own: mounts the root and the pool, then becomes systemd-nspawn.
-START = """
+# In a cgroup ($2, may be empty) and mount and network namespaces of its own: mounts the root and the pool, plugs in, then becomes systemd-nspawn.
+START = f"""
 [ -z "$2" ] || echo $$ >"$2/cgroup.procs"
 mount -o loop,noatime "$1/disk.img" "$1/root"
 mount -o loop "$1/pool.img" "$1/pool"
+{network.PLUG}
+names() {{ {network.NAMES} }}
+names "$1/root" <"$1/hosts"
+cp "$1/hostname" "$1/root/etc/hostname"
 shift 2
 exec systemd-nspawn "$@"
 """
@@ -108,7 +113,7 @@ class Machine:
 
     # ---- life
 
-    def create(self, disk: pathlib.Path, pool: pathlib.Path | None = None) -> None:
+    def create(self, disk: pathlib.Path, pool: pathlib.Path | None = None, networks: t.Sequence[str] = (), hostname: str = "") -> None:
         """On a copy of that disk, with a copy of that pool or a new one."""
         if self.exists:
             raise SystemExit(f"machine: {self.name} exists already: destroy it first")
@@ -116,6 +121,8 @@ class Machine:
         try:
             for mountpoint in ("root", "pool"):
                 (self.dir / mountpoint).mkdir()
+            (self.dir / "hostname").write_text(f"{hostname or self.name}\n")
+            self.join([network.check_name(name) for name in networks])
             copy(disk, self.dir / "disk.img")
             if pool:
                 clone.pool(pool, self.dir / "pool.img")
@@ -127,6 +134,50 @@ class Machine:
         except BaseException:
             self.destroy()
             raise
+
+    # ---- company
+
+    @property
+    def hostname(self) -> str:
+        try:
+            return (self.dir / "hostname").read_text().strip()
+        except OSError:
+            return self.name
+
+    @property
+    def networks(self) -> list[network.Network]:
+        try:
+            return [network.Network(self.dir.parent, name) for name in (self.dir / "networks").read_text().split()]
+        except OSError:
+            return []
+
+    def join(self, networks: t.Sequence[str]) -> None:
+        (self.dir / "networks").write_text("\n".join(networks))
+        self.be_called(list(dict.fromkeys([self.hostname, self.name])))
+
+    def be_called(self, names: t.Sequence[str]) -> None:
+        """Known by these names too, to all on its networks."""
+        for one in self.networks:
+            one.join(self.name, names)
+            self.tell(one)
+
+    def tell(self, one: network.Network) -> None:
+        """Write the names of a network into the running machines on it; the others read them when they start."""
+        with network.locked(self.dir.parent):
+            for name in one.members():
+                member = type(self)(name)
+                if member.leader:
+                    subprocess.run(member.enter("sh", "-ec", network.NAMES, "sh", ""), input=member.hosts(), text=True, check=True)
+
+    def hosts(self) -> str:
+        return network.hosts_block([one.state for one in self.networks])
+
+    def part(self) -> None:
+        for one in self.networks:
+            one.leave(self.name)
+            self.tell(one)
+
+    # ---- parts
 
     def make_pool(self) -> None:
         image, mountpoint = self.dir / "pool.img", self.dir / "pool"
@@ -181,11 +232,15 @@ class Machine:
         )
 
     def start(self) -> None:
+        (self.dir / "links").write_text(network.links(self.name, self.networks))
+        (self.dir / "hosts").write_text(self.hosts())
         with open(self.dir / "console.log", "ab") as console:
             process = self.launch(console)
         (self.dir / "pid").write_text(str(process.pid))
         self.wait_until_booted(process)
         self.adapt()
+        for one in self.networks:  # somebody may have joined while it booted
+            self.tell(one)
 
     def launch(self, console: t.IO[bytes]) -> subprocess.Popen[bytes]:
         if shutil.which("modprobe"):  # a kernel with everything built in may come without it
@@ -193,10 +248,10 @@ class Machine:
         options = [
             f"--directory={self.dir / 'root'}",
             f"--machine={self.name}-{self.dir.parent.name}",  # a systemd on the host makes a scope of this name
-            f"--hostname={self.name}",
+            f"--hostname={self.hostname}",
             "--boot",
             "--quiet",
-            "--private-network",
+            "--network-namespace-path=/proc/self/ns/net",  # the one it is plugged in by now
             "--capability=all",
             "--system-call-filter=@keyring bpf",
             *(f"--bind={self.dir / 'dev' / path}:/dev/{path}" for path in DEVICES),
@@ -212,11 +267,17 @@ class Machine:
             cgroup.mkdir(exist_ok=True)
             options.append("--keep-unit")
         return subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-ec", START, "sh", str(self.dir), str(cgroup or ""), *options],
+            ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-ec", START, "sh", str(self.dir), str(cgroup or ""), *options],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
-            env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "TERM": "dumb"},
+            # Without the second, a namespace that is handed over cannot set its own /proc/sys/net, as one made by nspawn can.
+            env={
+                "PATH": os.environ["PATH"],
+                "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+                "TERM": "dumb",
+            },
             start_new_session=True,
         )
 
@@ -277,6 +338,7 @@ class Machine:
         cgroup = self.cgroup
         if cgroup and cgroup.exists():
             wait_for(lambda: remove_cgroup(cgroup), f"{cgroup} is still in use")
+        self.part()
         shutil.rmtree(self.dir)
         with contextlib.suppress(OSError):
             self.dir.parent.rmdir()
@@ -299,21 +361,15 @@ class Machine:
         except OSError:
             return ""
 
-    def inventory(self, host: str) -> dict[str, object]:
-        """An Ansible inventory with this machine as its only host, under the given name."""
+    def host_variables(self) -> dict[str, object]:
+        """How Ansible gets in."""
         return {
-            "all": {
-                "hosts": {
-                    host: {
-                        "ansible_host": self.name,
-                        "ansible_user": "root",
-                        "ansible_ssh_common_args": f"-F {self.dir / 'ssh_config'}",
-                        # Ansible's own is named after the host alone: two checkouts would share the connection, and with it the machine.
-                        "ansible_control_path": f"%(directory)s/{self.dir.parent.name}-%%h-%%r",
-                        "ansible_python_interpreter": "/usr/bin/python3",
-                    }
-                }
-            }
+            "ansible_host": self.name,
+            "ansible_user": "root",
+            "ansible_ssh_common_args": f"-F {self.dir / 'ssh_config'}",
+            # Ansible's own is named after the host alone: two checkouts would share the connection, and with it the machine.
+            "ansible_control_path": f"%(directory)s/{self.dir.parent.name}-%%h-%%r",
+            "ansible_python_interpreter": "/usr/bin/python3",
         }
 
     def describe(self) -> str:
@@ -352,45 +408,3 @@ def remove_cgroup(path: pathlib.Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def children(pid: int) -> list[int]:
-    found: list[int] = []
-    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [int(word) for word in path.read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
-def init_of_namespace(pid: int) -> bool:
-    try:
-        status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-    line = next((line for line in status.splitlines() if line.startswith("NSpid:")), "")
-    return len(line.split()) > 2 and line.split()[-1] == "1"
-
-
-def start_time(pid: int) -> str:
-    """In clock ticks since the host's boot; with the number it names a process for good (proc(5))."""
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
-def end(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    for dummy in range(100):
-        if not alive(pid):
-            return
-        time.sleep(0.05)

@@ -47,13 +47,15 @@ class VirtualMachine(Machine):
     def cgroup(self) -> pathlib.Path | None:
         return None
 
-    def create(self, disk: pathlib.Path, pool: pathlib.Path | None = None) -> None:
+    def create(self, disk: pathlib.Path, pool: pathlib.Path | None = None, networks: t.Sequence[str] = (), hostname: str = "") -> None:
+        if networks:
+            raise SystemExit("machine: a virtual machine cannot be on a network with others: leave --vm or --network away")
         if not shutil.which("qemu-system-x86_64"):
             raise SystemExit("machine: there is no qemu-system-x86_64: run tests/setup vm")
-        super().create(disk, pool)
+        super().create(disk, pool, networks, hostname)
 
     def equip(self) -> None:
-        private_mount(self.dir / "disk.img", self.dir / "root", EQUIP, str(self.dir), self.name)
+        private_mount(self.dir / "disk.img", self.dir / "root", EQUIP, str(self.dir), self.hostname)
 
     def launch(self, console: t.IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
