@@ -37,7 +37,7 @@ def layer(args: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path | None]:
 
 def known_layer(text: str) -> str:
     if text.partition(":")[0] != "deployed" and text not in layers.NAMES:
-        raise argparse.ArgumentTypeError(f"no such layer: {text} ({', '.join(layers.NAMES)}, deployed, deployed:EXAMPLE)")
+        raise SystemExit(f"machine: no such layer: {text} ({', '.join(layers.NAMES)}, deployed, deployed:EXAMPLE)")
     return text
 
 
@@ -151,7 +151,8 @@ def parse() -> argparse.Namespace:
             type=known_layer,
             default="stocked",
             metavar="LAYER",
-            help="base: Debian alone; stocked: with the offline container images (default); client, registry: for others on a network; deployed[:EXAMPLE]: with an example of examples/ (card)",
+            help="base: Debian alone; stocked: with the offline container images (default); client, registry: company for it; "
+            "deployed[:EXAMPLE]: with an example of examples/ (card)",
         )
         sub.add_argument("--bare", action="store_const", dest="layer", const="base", help="the same as --from base")
         sub.add_argument("--vm", action="store_true", help="a virtual machine with a kernel of its own (needs qemu-system-x86)")
