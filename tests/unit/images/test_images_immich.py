@@ -85,7 +85,7 @@ def test_what_cannot_be_had_is_refused_with_the_remedy(present: list[str] | None
 
 def test_half_of_the_builds_beside_the_checkout_is_no_reason_to_take_the_stand_in(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
     builds(tmp_path / "src/shared/real-immich", "3.1.0")
-    with pytest.raises(immich.Unclear, match="lacks immich-server-2.5.5"):
+    with pytest.raises(immich.Unclear, match=r"lacks immich-server-2\.5\.5"):
         choose(None, checkout)
 
 
