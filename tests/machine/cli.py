@@ -17,6 +17,7 @@ import deployed
 import layers
 import platforms
 import rootfs
+import saved
 import vm
 from nspawn import Machine, state_root
 
@@ -49,8 +50,9 @@ def create(args: argparse.Namespace) -> None:
     machine = kind(args)(args.name)
     disk, pool = layer(args)
     machine.create(disk, pool, args.network, args.hostname)
-    if pool:
-        deployed.settle(machine)
+    ill = deployed.settle(machine) if pool else []
+    if ill:
+        raise SystemExit(f"machine: containers of {machine.name} are not healthy: {' '.join(ill)}")
 
 
 def alias(args: argparse.Namespace) -> None:
@@ -87,6 +89,19 @@ def restart(args: argparse.Namespace) -> None:
     else:
         machine.stop()
     machine.start()
+
+
+def save(args: argparse.Namespace) -> None:
+    machine = vm.find(args.name)
+    saved.save(machine, args.tag)
+    if machine.leader:
+        deployed.settle(machine)
+
+
+def rewind(args: argparse.Namespace) -> None:
+    machine = vm.find(args.name)
+    saved.rewind(machine, args.tag)
+    deployed.settle(machine)
 
 
 def connect(args: argparse.Namespace) -> None:
@@ -171,6 +186,13 @@ def parse() -> argparse.Namespace:
     sub = verb("restart", restart, "reboot a machine")
     sub.add_argument("name")
     sub.add_argument("--hard", action="store_true", help="kill it instead of powering off")
+    for name, function, text in (
+        ("save", save, "power off, keep disk and pool under a tag (in place of what it named before), start again"),
+        ("rewind", rewind, "go back to what was saved under a tag, and start"),
+    ):
+        sub = verb(name, function, text)
+        sub.add_argument("name")
+        sub.add_argument("tag")
     sub = verb("ssh", ssh, "log in, or run a command")
     sub.add_argument("--login", "-l", help="account (default: root)")
     sub.add_argument("name")

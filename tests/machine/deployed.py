@@ -69,7 +69,8 @@ def deploy(kind: type[Machine], example: str, stocked: pathlib.Path, inventory: 
         work = folder.with_suffix(".work")
         play(machine, [inventory, IMAGES], work)
         machine.inside("fstrim", "--all", check=False)  # what was freed need not be copied
-        machine.stop()
+        if not machine.stop():
+            raise SystemExit(f"machine: the machine with examples/{example} had to be killed")
         folder.mkdir()
         for name in ("disk.img", "pool.img"):
             (machine.dir / name).rename(folder / name)
@@ -77,15 +78,14 @@ def deploy(kind: type[Machine], example: str, stocked: pathlib.Path, inventory: 
         machine.destroy()
 
 
-def settle(machine: Machine) -> None:
-    """Wait until what the account starts at boot has started, and no container's health is still to be found out."""
+def settle(machine: Machine) -> list[str]:
+    """Wait until what the account starts at boot has started, and no container's health is still to be found out; those that are not well."""
     bus = "/run/user/1000/systemd/private"
     wait_for(lambda: machine.inside("test", "-S", bus, check=False).returncode == 0, f"the account's systemd of {machine.name} does not start")
     machine.inside(*stock.AS_ACCOUNT, "systemctl", "--user", "is-system-running", "--wait", check=False)
-    wait_for(lambda: not containers(machine, "starting"), f"containers of {machine.name} are not yet healthy")
-    ill = containers(machine, "unhealthy")
-    if ill:
-        raise SystemExit(f"machine: containers of {machine.name} are not healthy: {' '.join(ill)}")
+    late = f"not all containers of {machine.name} have said how they are"
+    wait_for(lambda: not containers(machine, "starting"), late, seconds=machine.boot_deadline)
+    return containers(machine, "unhealthy")
 
 
 def containers(machine: Machine, health: str) -> list[str]:

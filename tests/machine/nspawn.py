@@ -69,6 +69,14 @@ class Machine:
         return self.dir.exists()
 
     @property
+    def saved(self) -> pathlib.Path:
+        return self.dir / "saved"
+
+    def tags(self) -> list[str]:
+        """Of the states to go back to; half of one has a dot in its name."""
+        return sorted(path.name for path in self.saved.glob("*") if "." not in path.name)
+
+    @property
     def supervisor(self) -> int | None:
         """Process id of what runs the machine, if it is alive and really ours."""
         try:
@@ -308,19 +316,23 @@ class Machine:
             script = "mkdir -p /etc/containers/containers.conf.d && printf '[containers]\\npids_limit = 0\\n' >/etc/containers/containers.conf.d/test.conf"
             self.inside("sh", "-c", script)
 
-    def stop(self) -> None:
-        """Power off from inside; killing the supervisor alone would leave process 1 and every container running."""
+    def stop(self) -> bool:
+        """Power off from inside; killing the supervisor alone would leave process 1 and every container running.
+
+        False when it had to be killed in the end.
+        """
         leader = self.leader
         if leader is None:
-            return
+            return True
         self.inside("systemctl", "poweroff", "--no-block", check=False)
         deadline = time.monotonic() + self.stop_deadline
         while alive(leader) or self.supervisor:
             if time.monotonic() > deadline:
                 say(f"{self.name} does not power off: killing its process 1")
                 self.kill(leader)
-                return
+                return False
             time.sleep(0.1)
+        return True
 
     def kill(self, leader: int | None = None) -> None:
         leader = leader or self.leader
@@ -373,7 +385,7 @@ class Machine:
         }
 
     def describe(self) -> str:
-        return json.dumps({"name": self.name, "running": self.leader is not None, "directory": str(self.dir)})
+        return json.dumps({"name": self.name, "running": self.leader is not None, "directory": str(self.dir), "saved": self.tags()})
 
 
 def private_mount(image: pathlib.Path, mountpoint: pathlib.Path, script: str, *args: str) -> None:
@@ -383,9 +395,9 @@ def private_mount(image: pathlib.Path, mountpoint: pathlib.Path, script: str, *a
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def wait_for(condition: t.Callable[[], bool], otherwise: str) -> None:
+def wait_for(condition: t.Callable[[], bool], otherwise: str, seconds: float = STOP_DEADLINE) -> None:
     """The kernel detaches loop devices and empties cgroups a moment after the last process went."""
-    deadline = time.monotonic() + STOP_DEADLINE
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise SystemExit(f"machine: {otherwise}")
