@@ -19,6 +19,8 @@ import threading
 import time
 import typing as t
 
+import immich
+
 from runner import plan, report
 from runner.report import FAILED, PASSED, SKIPPED, Outcome
 from runner.steps import ROOT, TREE, Step, Table
@@ -31,15 +33,15 @@ AS_ROOT = str(ROOT / "tests/as-root")
 MACHINE = str(ROOT / "tests/machine/machine")
 PYTHON = str(ROOT / ".venv/bin/python")
 KEEPER = str(ROOT / "tests/runner/keeper.py")
-UNWANTED = {"ANSIBLE_CONFIG", "GIT_DIR", "GIT_WORK_TREE"}
+UNWANTED = {"ANSIBLE_CONFIG", "GIT_DIR", "GIT_WORK_TREE", "HOMELAB_TEST_RUN"}
 
 
 class Stopped(Exception):
     """A signal has come."""
 
 
-def environment(run: str, given: t.Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What every step finds: the tools, caches inside of the checkout, and the name of this run and its process for what it makes outside."""
+def environment(given: t.Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What every step finds: the tools, caches inside of the checkout, and whose process this run is, for what is made outside."""
     kept = {name: value for name, value in given.items() if name not in UNWANTED}
     return {
         **kept,
@@ -52,7 +54,6 @@ def environment(run: str, given: t.Mapping[str, str] = os.environ) -> dict[str, 
         "HYPOTHESIS_STORAGE_DIRECTORY": f"{CACHE}/hypothesis",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",
-        "HOMELAB_TEST_RUN": run,
         "HOMELAB_TEST_RUN_PID": str(os.getpid()),
     }
 
@@ -68,6 +69,7 @@ class Child:
     step: Step
     process: subprocess.Popen[bytes]
     log: pathlib.Path
+    env: t.Mapping[str, str]
     began: float
     echo: threading.Thread | None = None
 
@@ -85,7 +87,7 @@ class Run:
     def __init__(self, jobs: int, *, fail_fast: bool = False, live: bool = False) -> None:
         self.name = secrets.token_hex(3)
         self.jobs, self.fail_fast, self.live = jobs, fail_fast, live
-        self.environment = environment(self.name)
+        self.environment = environment()
         self.children: dict[int, Child] = {}
         self.outcomes: list[Outcome] = []
         self.signal = 0
@@ -114,13 +116,9 @@ class Run:
             child.let_go()
         for child in running:
             child.process.wait()
+            self.clear(child)
             self.add(child.step, FAILED, f"stopped by signal {self.signal}" if self.signal else "stopped", time.monotonic() - child.began, log=child.log)
         self.children.clear()
-        # Not all machines there are: a demo that somebody left running stays.
-        ran = [outcome.name.rpartition("/")[2] for outcome in self.outcomes if outcome.wall is not None and outcome.name.startswith("molecule/")]
-        removed = [self.machines("destroy", each) for each in (["--run"] if self.knows_runs else ran)]
-        if not all(removed):
-            self.outcomes.append(Outcome("cleanup", FAILED, "machines of this run could not be removed"))
         remove(CACHE / "molecule" / self.name)
         write_durations(self.seconds)
 
@@ -128,8 +126,16 @@ class Run:
     def knows_runs(self) -> bool:
         return "--stale" in subprocess.run([AS_ROOT, MACHINE, "destroy", "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
 
-    def machines(self, *words: str) -> bool:
-        return subprocess.run([AS_ROOT, MACHINE, *words], check=False, env=self.environment, stdin=subprocess.DEVNULL).returncode == 0
+    def machines(self, *words: str, env: t.Mapping[str, str] | None = None) -> bool:
+        return subprocess.run([AS_ROOT, MACHINE, *words], check=False, env=env or self.environment, stdin=subprocess.DEVNULL).returncode == 0
+
+    def clear(self, child: Child) -> None:
+        """What a step made for itself goes with it; a demo that somebody left running stays."""
+        if not child.step.root:
+            return
+        which = "--run" if self.knows_runs else f"{child.step.name.rpartition('/')[2]}-photos"
+        if not self.machines("destroy", which, env=child.env):
+            self.outcomes.append(Outcome("cleanup", FAILED, f"machines of {child.step.name} could not be removed"))
 
     # ---- steps
 
@@ -176,19 +182,25 @@ class Run:
 
     def start(self, step: Step) -> None:
         log = self.logs / f"{step.name.replace('/', '-')}.log"
-        # Molecule's own is named after the folder of the checkout alone, and two checkouts, or two runs in one, would share it.
-        own = {"MOLECULE_EPHEMERAL_DIRECTORY": str(CACHE / "molecule" / self.name / step.name.rpartition("/")[2])}
+        # Two scenarios that call a network the same do not meet on it: each step is a run for those who make machines.
+        number = len(self.outcomes) + len(self.children)
+        own = {
+            "HOMELAB_TEST_RUN": f"{self.name}-{number}",
+            # Molecule's own is named after the folder of the checkout alone, and two checkouts, or two runs in one, would share it.
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(CACHE / "molecule" / self.name / step.name.rpartition("/")[2]),
+        }
+        env = {**self.environment, **own}
         with open(log, "wb") as stream:
             process = subprocess.Popen(
                 command_of(step),
                 cwd=TREE if step.in_tree else ROOT,
-                env={**self.environment, **own},
+                env=env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if self.live else stream,
                 stderr=subprocess.STDOUT,
                 process_group=0,  # what a terminal sends is for this process
             )
-        child = Child(step, process, log, time.monotonic())
+        child = Child(step, process, log, env, time.monotonic())
         if self.live:
             child.echo = threading.Thread(target=echo, args=(process.stdout, log))
             child.echo.start()
@@ -213,6 +225,7 @@ class Run:
         child.let_go()
         if child.echo:
             child.echo.join()
+        self.clear(child)
         step, text = child.step, child.text
         if status == 0:
             why = report.skip_reason(text)
@@ -238,7 +251,16 @@ class Run:
             if outcome.result == FAILED and outcome.log:
                 lines += ["", f"== {outcome.name}: what failed", *report.gist((ROOT / outcome.log).read_text(encoding="utf-8", errors="replace"))]
         lines += ["", *report.table(self.outcomes), "", *report.problems(self.outcomes)]
+        if any(outcome.name.startswith("molecule/") and outcome.wall for outcome in self.outcomes):
+            lines.append(which_immich())
         return [*lines, report.closing(self.outcomes)]
+
+
+def which_immich() -> str:
+    try:
+        return immich.choose().sentence
+    except immich.Unclear as error:
+        return str(error)
 
 
 def say(words: str) -> None:

@@ -22,7 +22,9 @@ from runner.steps import ROOT, Step, Table
 def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """Everything a run writes is there, and its commands to make or remove machines are written down."""
     fake = tmp_path / "as-root"
-    fake.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n[ "$2" != destroy ] || {{ [ "$3" != --help ] || echo --stale; exit; }}\nexec "$@"\n')
+    fake.write_text(
+        f'#!/bin/sh\necho "${{HOMELAB_TEST_RUN-none}} $@" >>{tmp_path}/asked\n[ "$2" != destroy ] || {{ [ "$3" != --help ] || echo --stale; exit; }}\nexec "$@"\n'
+    )
     fake.chmod(0o755)
     for name, value in {"ROOT": tmp_path, "CACHE": tmp_path, "LOGS": tmp_path / "logs", "DURATIONS": tmp_path / "durations.json"}.items():
         monkeypatch.setattr(run, name, value)
@@ -103,16 +105,36 @@ def test_a_signal_ends_all_at_once(here: pathlib.Path) -> None:
     assert [path.name for path in here.glob("*.pid") if pathlib.Path(f"/proc/{path.read_text().strip()}").exists()] == []
 
 
-def test_the_end_of_a_run_removes_its_machines_and_its_start_those_of_dead_ones(here: pathlib.Path) -> None:
-    done(Table((), (sh("a"),)))
-    asked = [line for line in (here / "asked").read_text().splitlines() if "--help" not in line]
-    assert asked == [f"{ROOT}/tests/machine/machine destroy --stale", f"{ROOT}/tests/machine/machine destroy --run"]
+def test_a_step_removes_its_machines_and_a_run_begins_with_those_of_dead_ones(here: pathlib.Path) -> None:
+    this = done(Table((sh("quick"),), (sh("a", root=True),)))
+    asked = [line.split()[::3] for line in (here / "asked").read_text().splitlines() if "destroy --" in line and "--help" not in line]
+    assert asked == [["none", "--stale"], [f"{this.name}-1", "--run"]]
+
+
+def test_two_steps_are_two_runs_for_who_makes_machines(here: pathlib.Path) -> None:
+    done(Table((), tuple(sh(name, f"echo $HOMELAB_TEST_RUN >>{here}/known") for name in "abc")))
+    assert len(set((here / "known").read_text().split())) == 3
+
+
+def test_the_machines_of_a_stopped_step_go_too(here: pathlib.Path) -> None:
+    this = run.Run(2)
+    threading.Timer(0.7, this.stop, [signal.SIGINT]).start()
+    with pytest.raises(run.Stopped):
+        this.all(Table((), (sh("a", "exec sleep 300", root=True),)))
+    this.finish()
+    assert f"{this.name}-0 {ROOT}/tests/machine/machine destroy --run" in (here / "asked").read_text()
+
+
+def test_the_summary_of_scenarios_says_which_immich_it_was(here: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMELAB_TEST_IMMICH", "stand-in")
+    assert "Immich is the stand-in" in done(Table((), (sh("molecule/a"),))).summary()[-2]
+    assert "Immich" not in "".join(done(Table((), (sh("a"),))).summary())
 
 
 def test_steps_know_their_run(here: pathlib.Path) -> None:
     script = f"echo $HOMELAB_TEST_RUN $HOMELAB_TEST_RUN_PID $MOLECULE_EPHEMERAL_DIRECTORY $EXTRA >{here}/known"
     this = done(Table((), (sh("molecule/a", script, env={"EXTRA": "more"}),)))
-    assert (here / "known").read_text().split() == [this.name, str(os.getpid()), f"{here}/molecule/{this.name}/a", "more"]
+    assert (here / "known").read_text().split() == [f"{this.name}-0", str(os.getpid()), f"{here}/molecule/{this.name}/a", "more"]
 
 
 def test_what_dead_runs_left_is_cleared_and_what_living_ones_use_is_not(here: pathlib.Path) -> None:
