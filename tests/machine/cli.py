@@ -17,14 +17,11 @@ import deployed
 import layers
 import platforms
 import rootfs
+import runs
 import saved
+import stale
 import vm
-from nspawn import Machine, state_root
-
-
-def machines() -> list[Machine]:
-    root = state_root()
-    return [vm.find(path.name) for path in sorted(root.iterdir()) if not path.name.startswith(".")] if root.is_dir() else []
+from nspawn import Machine
 
 
 def layer(args: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path | None]:
@@ -78,8 +75,20 @@ def down(args: argparse.Namespace) -> None:
 
 
 def destroy(args: argparse.Namespace) -> None:
-    for machine in machines() if args.all else [vm.find(args.name)]:
-        machine.destroy()
+    if args.stale:
+        for line in stale.remove_stale():
+            rootfs.say(line)
+    elif args.all:
+        for place in runs.of_checkout():
+            stale.remove(place)
+            runs.give_back(place, entirely=True)
+    elif args.whole_run:
+        if not runs.current():
+            raise SystemExit("machine: there is no run: HOMELAB_TEST_RUN is not set")
+        stale.remove(runs.state_root())
+        runs.give_back(runs.state_root(), entirely=True)
+    else:
+        vm.find(args.name).destroy()
 
 
 def restart(args: argparse.Namespace) -> None:
@@ -113,7 +122,8 @@ def connect(args: argparse.Namespace) -> None:
 
 def ssh(args: argparse.Namespace) -> None:
     user = ["-l", args.login] if args.login else []
-    os.execvp("ssh", ["ssh", "-F", str(vm.find(args.name).dir / "ssh_config"), *user, args.name, *args.command])
+    machine = vm.find(args.name)
+    os.execvp("ssh", ["ssh", "-F", str(machine.dir / "ssh_config"), *user, machine.name, *args.command])
 
 
 def inventory(args: argparse.Namespace) -> None:
@@ -129,8 +139,9 @@ def write(output: str | None, inventory: dict[str, object]) -> None:
 
 
 def show(args: argparse.Namespace) -> None:
-    for machine in machines():
-        print(machine.describe())
+    for place in runs.of_checkout():
+        for machine in vm.machines(place):
+            print(machine.describe())
 
 
 def build(args: argparse.Namespace) -> None:
@@ -179,7 +190,9 @@ def parse() -> argparse.Namespace:
     sub = verb("destroy", destroy, "end a machine and remove all it had")
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?")
-    which.add_argument("--all", action="store_true", help="all machines of this checkout")
+    which.add_argument("--run", dest="whole_run", action="store_true", help="all machines and networks of this run (HOMELAB_TEST_RUN)")
+    which.add_argument("--all", action="store_true", help="all machines of this checkout, of all its runs")
+    which.add_argument("--stale", action="store_true", help="what is left of runs that are gone, of any checkout")
     sub = verb("alias", alias, "let the machines on its networks know a machine by further names")
     sub.add_argument("name")
     sub.add_argument("hostname", nargs="+")
@@ -203,7 +216,7 @@ def parse() -> argparse.Namespace:
     sub.add_argument("--as", dest="host", metavar="HOST", help="name of the host in the inventory (default: the machine's)")
     sub = verb("connect", connect, "stdin and stdout to the machine's sshd (for ProxyCommand)")
     sub.add_argument("name")
-    verb("list", show, "machines of this checkout, one JSON object a line")
+    verb("list", show, "machines of this checkout and its runs, one JSON object a line")
     verb("purge", purge, "remove the cached disk images")
     return parser.parse_args()
 
@@ -215,7 +228,14 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that clean-up code runs
         signal.signal(number, lambda *_: sys.exit(1))
     try:
-        args.run(args)
+        if args.run in (create, up, build):
+            place = runs.claim()
+            try:
+                args.run(args)
+            finally:
+                runs.give_back(place)
+        else:
+            args.run(args)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except subprocess.CalledProcessError as error:  # it has said on stderr what is wrong

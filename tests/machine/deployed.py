@@ -13,8 +13,10 @@ import typing as t
 
 import platforms
 import rootfs
+import runs
 import stock
-from nspawn import CHECKOUT, REPO, Machine, wait_for
+from nspawn import Machine, wait_for
+from runs import CHECKOUT, REPO
 
 IMAGES = REPO / "tests" / "images" / "inventory"  # what the example's images are here
 PARTS = ("roles", "plugins", "playbooks", "meta")  # of the collection, as far as a deployment is made of them
@@ -61,7 +63,7 @@ def ansible_version() -> str:
 
 def deploy(kind: type[Machine], example: str, stocked: pathlib.Path, inventory: pathlib.Path, folder: pathlib.Path) -> None:
     rootfs.say(f"deploying examples/{example} (once, a minute or two)")
-    machine = kind(f"deploy-{os.getpid()}")
+    machine = kind("deploy", runs.claim_for_build())
     machine.create(stocked, hostname="photos")
     try:
         if example in GRAPHICS:

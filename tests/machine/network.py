@@ -9,7 +9,6 @@ the names of all who are there in its /etc/hosts.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -18,6 +17,7 @@ import subprocess
 import typing as t
 
 import processes
+from runs import PLACE, locked
 
 FOLDER = ".networks"  # no machine can be called so
 GATEWAY, FIRST, LAST = 1, 11, 250  # last parts of addresses
@@ -114,17 +114,6 @@ def hosts_block(states: t.Sequence[State]) -> str:
     return "\n".join([BEGIN, *(line for state in states for line in state.hosts()), END, ""])
 
 
-@contextlib.contextmanager
-def locked(root: pathlib.Path) -> t.Iterator[None]:
-    """One change at a time; the lock is on the directory itself, so that no file of it is left."""
-    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 class Network:
     def __init__(self, root: pathlib.Path, name: str) -> None:
         self.root = root
@@ -170,8 +159,7 @@ class Network:
     def remove(self) -> None:
         holder = self.holder
         if holder:
-            for pid in [*processes.children(holder), holder]:
-                processes.end(pid)
+            processes.end_tree(holder)
         shutil.rmtree(self.dir, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.dir.parent.rmdir()
@@ -187,6 +175,7 @@ class Network:
                 ["unshare", "--net", "sh", "-ec", HOLD, WORDS, gateway, str(self.dir)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
+                env={"PATH": os.environ["PATH"], PLACE: str(self.root)},
                 start_new_session=True,
             )
             (self.dir / "holder").write_text(f"{process.pid} {processes.start_time(process.pid)}")

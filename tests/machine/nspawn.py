@@ -9,7 +9,6 @@ behind once its processes are gone.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -21,11 +20,10 @@ import typing as t
 
 import clone
 import network
-from processes import alive, children, end, init_of_namespace, start_time
+from processes import alive, children, end, end_tree, init_of_namespace, start_time
 from rootfs import copy, say
+from runs import PLACE, give_back, locked, make_room, state_root
 
-REPO = pathlib.Path(__file__).resolve().parents[2]
-CHECKOUT = pathlib.Path(str(REPO).split("/.build/", 1)[0])  # the copy that the gates work on is the same checkout
 POOL_SIZE = "12G"  # sparse
 DEVICES = {"fuse": (10, 229), "net/tun": (10, 200)}  # character devices by number (Documentation/admin-guide/devices.txt)
 SUBVOLUMES = ("subvol3-opptak", "subvol7-containers")
@@ -45,22 +43,16 @@ exec systemd-nspawn "$@"
 """
 
 
-def state_root() -> pathlib.Path:
-    """Machines of this checkout; another checkout has its own directory and never meets them."""
-    name = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]
-    return pathlib.Path(os.environ.get("HOMELAB_TEST_STATE", "/var/lib/patriark-homelab-test")) / name
-
-
 class Machine:
     boot_deadline = 120.0
     stop_deadline = STOP_DEADLINE
     mark = "root"  # what below the machine's directory is an argument of its supervisor, and of no other process
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, place: pathlib.Path | None = None) -> None:
         if not name.replace("-", "").isalnum():
             raise SystemExit(f"machine: {name!r} is not a name: letters, digits and dashes only")
         self.name = name
-        self.dir = state_root() / name
+        self.dir = (place or state_root()) / name
 
     # ---- what is there
 
@@ -111,13 +103,8 @@ class Machine:
     @property
     def cgroup(self) -> pathlib.Path | None:
         """The machine's cgroup, where the host has no systemd that would make a scope for it."""
-        if os.path.isdir("/run/systemd/system"):
-            return None
-        for line in pathlib.Path("/proc/mounts").read_text().splitlines():
-            _source, where, kind, *_rest = line.split()
-            if kind == "cgroup2":
-                return pathlib.Path(where) / f"homelab-{self.dir.parent.name}-{self.name}"
-        raise SystemExit("machine: no cgroup v2 hierarchy is mounted on this host")
+        root = cgroup_root()
+        return root / f"homelab-{self.dir.parent.name}-{self.name}" if root else None
 
     # ---- life
 
@@ -125,7 +112,7 @@ class Machine:
         """On a copy of that disk, with a copy of that pool or a new one."""
         if self.exists:
             raise SystemExit(f"machine: {self.name} exists already: destroy it first")
-        self.dir.mkdir(parents=True)
+        make_room(self.dir)
         try:
             for mountpoint in ("root", "pool"):
                 (self.dir / mountpoint).mkdir()
@@ -171,9 +158,9 @@ class Machine:
 
     def tell(self, one: network.Network) -> None:
         """Write the names of a network into the running machines on it; the others read them when they start."""
-        with network.locked(self.dir.parent):
+        with locked(self.dir.parent):
             for name in one.members():
-                member = type(self)(name)
+                member = type(self)(name, self.dir.parent)
                 if member.leader:
                     subprocess.run(member.enter("sh", "-ec", network.NAMES, "sh", ""), input=member.hosts(), text=True, check=True)
 
@@ -221,7 +208,7 @@ class Machine:
             path.chmod(0o666)
 
     def ssh_config(self) -> str:
-        command = f"{pathlib.Path(__file__).with_name('machine')} connect {self.name}"
+        command = f"{pathlib.Path(__file__).with_name('machine')} connect {self.dir}"
         if "SUDO_UID" in os.environ:
             command = f"sudo -n {command}"
         return "\n".join(
@@ -255,7 +242,7 @@ class Machine:
             subprocess.run(["modprobe", "-qa", "loop", "btrfs", "overlay", "fuse", "tun"], check=False, stderr=subprocess.DEVNULL)
         options = [
             f"--directory={self.dir / 'root'}",
-            f"--machine={self.name}-{self.dir.parent.name}",  # a systemd on the host makes a scope of this name
+            f"--machine={self.name}-{self.dir.parent.name}"[:74].rstrip("-"),  # 64 without the option  # a systemd on the host makes a scope of this name
             f"--hostname={self.hostname}",
             "--boot",
             "--quiet",
@@ -282,6 +269,7 @@ class Machine:
             # Without the second, a namespace that is handed over cannot set its own /proc/sys/net, as one made by nspawn can.
             env={
                 "PATH": os.environ["PATH"],
+                PLACE: str(self.dir.parent),
                 "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
                 "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
                 "TERM": "dumb",
@@ -340,7 +328,7 @@ class Machine:
             end(leader)
         supervisor = self.supervisor
         if supervisor is not None:
-            end(supervisor)
+            end_tree(supervisor)
 
     def destroy(self) -> None:
         if not self.exists:
@@ -352,8 +340,7 @@ class Machine:
             wait_for(lambda: remove_cgroup(cgroup), f"{cgroup} is still in use")
         self.part()
         shutil.rmtree(self.dir)
-        with contextlib.suppress(OSError):
-            self.dir.parent.rmdir()
+        give_back(self.dir.parent)
 
     # ---- use
 
@@ -385,7 +372,8 @@ class Machine:
         }
 
     def describe(self) -> str:
-        return json.dumps({"name": self.name, "running": self.leader is not None, "directory": str(self.dir), "saved": self.tags()})
+        run = self.dir.parent.name.partition("-")[2]
+        return json.dumps({"name": self.name, "run": run or None, "running": self.leader is not None, "directory": str(self.dir), "saved": self.tags()})
 
 
 def private_mount(image: pathlib.Path, mountpoint: pathlib.Path, script: str, *args: str) -> None:
@@ -411,6 +399,17 @@ def loop_devices_below(directory: pathlib.Path) -> list[str]:
             if path.read_text().startswith(f"{directory}/"):
                 found.append(path.parts[3])
     return found
+
+
+def cgroup_root() -> pathlib.Path | None:
+    """Where machines get their cgroups, if not from a systemd on the host."""
+    if os.path.isdir("/run/systemd/system"):
+        return None
+    for line in pathlib.Path("/proc/mounts").read_text().splitlines():
+        _source, where, kind, *_rest = line.split()
+        if kind == "cgroup2":
+            return pathlib.Path(where)
+    raise SystemExit("machine: no cgroup v2 hierarchy is mounted on this host")
 
 
 def remove_cgroup(path: pathlib.Path) -> bool:

@@ -45,7 +45,7 @@ def platform(entry: dict[str, t.Any], scenario: str) -> Platform:
 
 def inventory(hosts: t.Mapping[str, t.Mapping[str, object]], groups: t.Mapping[str, t.Sequence[str]]) -> dict[str, object]:
     """An Ansible inventory of hosts with their variables and of groups with their hosts."""
-    children = {group: {"hosts": {name: {} for name in names}} for group, names in groups.items()}
+    children: dict[str, object] = {group: {"hosts": {name: {} for name in names}} for group, names in groups.items()}
     return {"all": {"hosts": dict(hosts), **({"children": children} if children else {})}}
 
 

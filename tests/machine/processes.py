@@ -107,3 +107,16 @@ def end(pid: int) -> None:
         if not alive(pid):
             return
         time.sleep(0.05)
+
+
+def end_tree(pid: int) -> None:
+    """With all it started: each is stopped before its children are looked for, so that none can start another meanwhile."""
+    pending, found = [pid], []
+    while pending:
+        one = pending.pop()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGSTOP)
+            found.append(one)
+            pending += children(one)
+    for one in found:
+        end(one)

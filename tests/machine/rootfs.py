@@ -110,7 +110,7 @@ def debootstrap(suite: str, packages: list[str], disk: pathlib.Path) -> None:
         # Namespaces of its own: whatever ends us ends all of it, and its scratch space goes with our working directory.
         done = subprocess.run(
             [
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+                *("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
                 "mmdebstrap",
                 "--variant=apt",
                 f"--include={','.join(packages)}",

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import subprocess
 
 import rootfs
-from nspawn import REPO, Machine
+import runs
+from nspawn import Machine
+from runs import REPO
 
 BUILDER = REPO / "tests" / "images" / "build"
 AS_ACCOUNT = ("runuser", "--user", "homelab", "--", "env", "--chdir=/home/homelab", "HOME=/home/homelab", "XDG_RUNTIME_DIR=/run/user/1000")
@@ -26,7 +27,7 @@ def stocked(suite: str, vm: bool = False) -> pathlib.Path:
 
 def load_images(base: pathlib.Path, tars: list[pathlib.Path], disk: pathlib.Path) -> None:
     rootfs.say("loading the container images into the account's store (once)")
-    machine = Machine(f"stock-{os.getpid()}")
+    machine = Machine("stock", runs.claim_for_build())
     machine.create(base)
     try:
         for path in tars:

@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import typing as t
 
-from nspawn import Machine, private_mount, state_root
+from nspawn import Machine, private_mount
+from runs import PLACE, state_root
 
 MEMORY = "4G"
 
@@ -63,7 +64,7 @@ class VirtualMachine(Machine):
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], PLACE: str(self.dir.parent)},
             start_new_session=True,
         )
 
@@ -78,9 +79,18 @@ class VirtualMachine(Machine):
         return ["ssh", *options, self.name, shlex.join(command)]
 
 
-def find(name: str) -> Machine:
-    """The machine of that name, of the kind it was made as."""
-    return VirtualMachine(name) if (state_root() / name / "vmlinuz").exists() else Machine(name)
+def find(name: str, place: pathlib.Path | None = None) -> Machine:
+    """The machine of that name, of the kind it was made as. Its directory is a name too: of a machine of any run."""
+    directory = pathlib.Path(name) if name.startswith("/") else (place or state_root()) / name
+    kind = VirtualMachine if (directory / "vmlinuz").exists() else Machine
+    return kind(directory.name, directory.parent)
+
+
+def machines(place: pathlib.Path) -> list[Machine]:
+    """All there are in a directory of machines."""
+    if not place.is_dir():
+        return []
+    return [find(path.name, place) for path in sorted(place.iterdir()) if path.is_dir() and not path.name.startswith(".")]
 
 
 def kvm_works(cpuinfo: pathlib.Path = pathlib.Path("/proc/cpuinfo"), device: str = "/dev/kvm") -> bool:
