@@ -22,9 +22,9 @@ from runner.steps import ROOT, Step, Table
 def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """Everything a run writes is there, and its commands to make or remove machines are written down."""
     fake = tmp_path / "as-root"
-    fake.write_text(
-        f'#!/bin/sh\necho "${{HOMELAB_TEST_RUN-none}} $@" >>{tmp_path}/asked\n[ "$2" != destroy ] || {{ [ "$3" != --help ] || echo --stale; exit; }}\nexec "$@"\n'
-    )
+    told = f'echo "${{HOMELAB_TEST_RUN-none}} $@" >>{tmp_path}/asked'
+    destroy = '[ "$2" != destroy ] || { [ "$3" != --help ] || echo --stale; exit; }'
+    fake.write_text(f'#!/bin/sh\n{told}\n{destroy}\nexec "$@"\n')
     fake.chmod(0o755)
     for name, value in {"ROOT": tmp_path, "CACHE": tmp_path, "LOGS": tmp_path / "logs", "DURATIONS": tmp_path / "durations.json"}.items():
         monkeypatch.setattr(run, name, value)
