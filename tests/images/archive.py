@@ -17,11 +17,16 @@ import os
 import platform
 import shutil
 import stat
+import subprocess
 import tarfile
 import typing as t
 
 WHITEOUT = ".wh."
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+
+
+class Damaged(Exception):
+    """A file cannot become a layer; the text says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +158,24 @@ def write_files(stream: t.Any, files: t.Iterable[File], epoch: int) -> None:
             else:
                 info.size = len(entry.content)
                 tar.addfile(info, io.BytesIO(entry.content))
+
+
+def write_packed(stream: t.Any, path: str, sha256: str) -> None:
+    """Write what a tar compressed by zstd holds, as it is. The file must have that SHA-256."""
+    with open(path, "rb") as packed:
+        sha = hashlib.sha256()
+        for block in iter(lambda: packed.read(1 << 20), b""):
+            sha.update(block)
+    if sha.hexdigest() != sha256:
+        raise Damaged(
+            f"{path} is damaged, or not the file it should be: its SHA-256 is {sha.hexdigest()}, expected is {sha256} (SHA256SUMS beside it): "
+            "copy the archive and SHA256SUMS anew from where they came from"
+        )
+    with subprocess.Popen(["zstd", "-qdc", "--long=27", path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        shutil.copyfileobj(t.cast("t.IO[bytes]", child.stdout), stream, 1 << 20)
+        told = t.cast("t.IO[bytes]", child.stderr).read().decode(errors="replace").strip()
+    if child.returncode != 0:
+        raise Damaged(f"{path} has the SHA-256 it should have, but zstd cannot unpack it: {told}")
 
 
 def _clean(info: tarfile.TarInfo, mtime: float) -> tarfile.TarInfo:

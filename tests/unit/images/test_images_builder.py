@@ -13,16 +13,19 @@ import typing as t
 
 import archive
 import builder
+import command
 import pytest
 import recipes
 
-NAMES = ["postgres", "valkey", "immich-server", "immich-ml"]
+NAMES = ["postgres", "valkey", "immich-server-stand-in-2.5.5", "immich-ml-stand-in-2.5.5"]
+SERVER = "immich-server-stand-in-2.5.5"
 
 
 @pytest.fixture
 def cache(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     monkeypatch.setenv("HOMELAB_TEST_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HOMELAB_TEST_MIRROR", raising=False)
+    monkeypatch.setenv("HOMELAB_TEST_IMMICH", "stand-in")
     return tmp_path / "cache"
 
 
@@ -38,34 +41,36 @@ def sources(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.
 
 
 def image(name: str) -> recipes.Image:
-    return next(item for item in recipes.IMAGES if item.name == name)
+    return next(item for item in recipes.REST + recipes.STAND_INS if item.name == name)
 
 
 def test_every_image_is_listed_with_its_kind(cache: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert builder.main(["list"]) == 0
+    assert command.main(["list"]) == 0
     rows = [line.split(maxsplit=3) for line in capsys.readouterr().out.splitlines()]
     assert [(row[0], row[2], row[3]) for row in rows] == [
         ("postgres", "real", "not built"),
         ("valkey", "real", "not built"),
-        ("immich-server", "stand-in", "not built"),
-        ("immich-ml", "stand-in", "not built"),
         ("traefik", "real", "not built"),
         ("prometheus", "real", "not built"),
         ("alertmanager", "real", "not built"),
         ("blackbox-exporter", "real", "not built"),
         ("node-exporter", "real", "not built"),
+        ("immich-server-stand-in-2.5.5", "stand-in", "not built"),
+        ("immich-ml-stand-in-2.5.5", "stand-in", "not built"),
+        ("immich-server-stand-in-3.1.0", "stand-in", "not built"),
+        ("immich-ml-stand-in-3.1.0", "stand-in", "not built"),
     ]
 
 
 def test_a_stand_in_says_so_in_its_name_and_its_label() -> None:
-    for item in recipes.IMAGES:
+    for item in recipes.REST + recipes.STAND_INS:
         assert ("stand-in" in item.reference) == (item.config["Labels"].get("org.patriark.homelab.stand-in") == "true")
 
 
 def test_path_tells_what_is_not_built_and_what_is_not_known(cache: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert builder.main(["path", "valkey"]) == 1
+    assert command.main(["path", "valkey"]) == 1
     assert "valkey is not built" in capsys.readouterr().err
-    assert builder.main(["path", "valky"]) == 1
+    assert command.main(["path", "valky"]) == 1
     assert "no such image: valky; there are postgres, valkey" in capsys.readouterr().err
 
 
@@ -74,9 +79,9 @@ def test_a_source_changes_its_own_image_only(sources: pathlib.Path) -> None:
     with open(sources / "immich_server/logs.py", "a", encoding="utf-8") as handle:
         handle.write("# changed\n")
     after = {name: builder.plan(image(name)) for name in NAMES}
-    assert [name for name in NAMES if before[name].whole != after[name].whole] == ["immich-server"]
+    assert [name for name in NAMES if before[name].whole != after[name].whole] == [SERVER]
     # The packages, which take the time, are not installed again.
-    assert before["immich-server"].packages == after["immich-server"].packages
+    assert before[SERVER].packages == after[SERVER].packages
 
 
 def test_the_builder_itself_changes_every_image(sources: pathlib.Path) -> None:
@@ -122,7 +127,7 @@ def test_the_work_directory_is_gone_after_an_error_and_left_overs_are_swept(cach
 
 def test_an_image_made_of_layers_that_are_there_needs_no_tools(cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = builder.Builder(str(cache))
-    planned = builder.plan(image("immich-ml"))
+    planned = builder.plan(image("immich-ml-stand-in-2.5.5"))
     monkeypatch.setattr(made.jobs, "run", lambda *arguments, **options: pytest.fail("a command was run"))
     with made.locked():
         for key in (planned.base, planned.packages):
@@ -146,7 +151,7 @@ def test_pruning_removes_what_nobody_used_and_keeps_the_rest(cache: pathlib.Path
 def test_without_root_or_tools_the_reason_is_told(cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert builder.main(["build", "valkey"]) == 1
+    assert command.main(["build", "valkey"]) == 1
     told = capsys.readouterr().err
     assert "must run as root" in told
     assert "apt-get install mmdebstrap" in told
