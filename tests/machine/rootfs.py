@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("HOMELAB_TEST_CACHE", "/var/cache/patriark-homelab-test"))
 KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DISK_SIZE = "24G"  # sparse: only what is written takes room
+MARGIN = 500_000_000  # bytes that have to be free when an image is made
 KEEP = 3  # newest images kept of each kind
 
 PACKAGES = """
@@ -67,6 +68,16 @@ def cached(kind: str, key: str, make: t.Callable[[pathlib.Path], None], suffix: 
                 forget_old(kind, suffix, target)
     os.utime(target)
     return target
+
+
+def need_room(size: int) -> None:
+    """A machine does not notice that the disk below its own is full: what it wrote is lost, and an image made that way must not be kept."""
+    free = shutil.disk_usage(CACHE).free
+    if free < size + MARGIN:
+        raise SystemExit(
+            f"machine: {(size + MARGIN) / 1e9:.1f} GB are needed in {CACHE}, and {free / 1e9:.1f} GB are free: "
+            "make room, or let HOMELAB_TEST_CACHE name a directory on a larger disk"
+        )
 
 
 def forget_old(kind: str, suffix: str, keep: pathlib.Path) -> None:

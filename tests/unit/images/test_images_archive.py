@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import stat
+import subprocess
 import tarfile
 import typing as t
 
@@ -149,3 +150,34 @@ def test_a_layer_without_its_digest_is_not_finished(tmp_path: pathlib.Path) -> N
     assert archive.read_layer(path) == made
     os.unlink(path + ".digest")
     assert archive.read_layer(path) is None
+
+
+@pytest.fixture
+def packed(tmp_path: pathlib.Path) -> pathlib.Path:
+    stream = io.BytesIO()
+    archive.write_files(stream, [archive.File("a", bytes(100_000))], EPOCH)
+    path = tmp_path / "immich-server-1.tar.zst"
+    subprocess.run(["zstd", "-q", "--long=27", "-o", path], input=stream.getvalue(), check=True)
+    return path
+
+
+def test_a_compressed_tar_becomes_a_layer_as_it_is(packed: pathlib.Path) -> None:
+    stream = io.BytesIO()
+    archive.write_packed(stream, str(packed), hashlib.sha256(packed.read_bytes()).hexdigest())
+    assert members(stream.getvalue())["a"].size == 100_000
+
+
+def test_another_checksum_is_told_with_file_found_expected_and_remedy(packed: pathlib.Path) -> None:
+    found = hashlib.sha256(packed.read_bytes()).hexdigest()
+    stream = io.BytesIO()
+    with pytest.raises(archive.Damaged) as caught:
+        archive.write_packed(stream, str(packed), "0" * 64)
+    assert f"{packed} is damaged, or not the file it should be: its SHA-256 is {found}, expected is {'0' * 64}" in str(caught.value)
+    assert "copy the archive and SHA256SUMS anew" in str(caught.value)
+    assert stream.getvalue() == b""
+
+
+def test_what_cannot_be_unpacked_is_told_even_with_the_right_checksum(packed: pathlib.Path) -> None:
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(archive.Damaged, match=r"zstd cannot unpack it: .*premature end"):
+        archive.write_packed(io.BytesIO(), str(packed), hashlib.sha256(packed.read_bytes()).hexdigest())

