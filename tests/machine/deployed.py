@@ -17,6 +17,7 @@ import runs
 import stock
 from nspawn import Machine, wait_for
 from runs import CHECKOUT, REPO
+from troubles import explained
 
 IMAGES = REPO / "tests" / "images" / "inventory"  # what the example's images are here
 PARTS = ("roles", "plugins", "playbooks", "meta")  # of the collection, as far as a deployment is made of them
@@ -69,7 +70,8 @@ def deploy(kind: type[Machine], example: str, stocked: pathlib.Path, inventory: 
         if example in GRAPHICS:
             machine.inside("sh", "-ec", DEVICE)
         work = folder.with_suffix(".work")
-        play(machine, [inventory, IMAGES], work)
+        with explained(machine.dir):
+            play(machine, [inventory, IMAGES], work)
         machine.inside("fstrim", "--all", check=False)  # what was freed need not be copied
         if not machine.stop():
             raise SystemExit(f"machine: the machine with examples/{example} had to be killed")

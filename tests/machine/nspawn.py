@@ -23,6 +23,7 @@ import network
 from processes import alive, children, end, end_tree, init_of_namespace, start_time
 from rootfs import copy, say
 from runs import PLACE, give_back, locked, make_room, state_root
+from troubles import explained
 
 POOL_SIZE = "12G"  # sparse
 DEVICES = {"fuse": (10, 229), "net/tun": (10, 200)}  # character devices by number (Documentation/admin-guide/devices.txt)
@@ -114,18 +115,19 @@ class Machine:
             raise SystemExit(f"machine: {self.name} exists already: destroy it first")
         make_room(self.dir)
         try:
-            for mountpoint in ("root", "pool"):
-                (self.dir / mountpoint).mkdir()
-            (self.dir / "hostname").write_text(f"{hostname or self.name}\n")
-            self.join([network.check_name(name) for name in networks])
-            copy(disk, self.dir / "disk.img")
-            if pool:
-                clone.pool(pool, self.dir / "pool.img")
-            else:
-                self.make_pool()
-            self.make_keys()
-            self.equip()
-            self.start()
+            with explained(self.dir):
+                for mountpoint in ("root", "pool"):
+                    (self.dir / mountpoint).mkdir()
+                (self.dir / "hostname").write_text(f"{hostname or self.name}\n")
+                self.join([network.check_name(name) for name in networks])
+                copy(disk, self.dir / "disk.img")
+                if pool:
+                    clone.pool(pool, self.dir / "pool.img")
+                else:
+                    self.make_pool()
+                self.make_keys()
+                self.equip()
+                self.start()
         except BaseException:
             self.destroy()
             raise

@@ -18,6 +18,8 @@ import subprocess
 import tempfile
 import typing as t
 
+from troubles import explained
+
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("HOMELAB_TEST_CACHE", "/var/cache/patriark-homelab-test"))
 KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -61,7 +63,7 @@ def cached(kind: str, key: str, make: t.Callable[[pathlib.Path], None], suffix: 
             if not target.exists():
                 for stale in CACHE.glob(f"{kind}-making-*"):  # of a builder that was killed; we hold the lock
                     shutil.rmtree(stale)
-                with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{kind}-making-") as work:
+                with tempfile.TemporaryDirectory(dir=CACHE, prefix=f"{kind}-making-") as work, explained(CACHE):
                     part = pathlib.Path(work) / f"disk{suffix}"
                     make(part)
                     part.rename(target)

@@ -12,6 +12,7 @@ import rootfs
 import runs
 from nspawn import Machine
 from runs import REPO
+from troubles import explained
 
 BUILDER = REPO / "tests" / "images" / "build"
 AS_ACCOUNT = ("runuser", "--user", "homelab", "--", "env", "--chdir=/home/homelab", "HOME=/home/homelab", "XDG_RUNTIME_DIR=/run/user/1000")
@@ -55,9 +56,10 @@ def load_images(base: pathlib.Path, tars: list[pathlib.Path], disk: pathlib.Path
     machine = Machine("stock", runs.claim_for_build())
     machine.create(base)
     try:
-        for path in tars:
-            with open(path, "rb") as tar:
-                subprocess.run(machine.enter(*AS_ACCOUNT, "podman", "load", "--quiet"), stdin=tar, check=True, stdout=subprocess.DEVNULL)
+        with explained(machine.dir):
+            for path in tars:
+                with open(path, "rb") as tar:
+                    subprocess.run(machine.enter(*AS_ACCOUNT, "podman", "load", "--quiet"), stdin=tar, check=True, stdout=subprocess.DEVNULL)
         machine.inside("sh", "-c", "sync && fstrim --all")  # podman unpacked each archive beside its store first: what was freed need not be copied
         machine.stop()
         rootfs.need_room(0)  # else some of it may have been lost on the way to the disk
