@@ -53,6 +53,10 @@ class Podman:
         """Every running container as `inspect` has it, looked at once."""
         return {name: self.inspect(name) for name in sorted(self.names())}
 
+    def forget(self) -> None:
+        """What was looked at is not so any more."""
+        self.__dict__.pop("containers", None)
+
     def inspect(self, name: str) -> Data:
         return t.cast(Data, self.client.containers.get(name).attrs)
 

@@ -21,6 +21,7 @@ import pytest
 from absent import Absent
 from api import Podman, service
 from host import Host
+from web import Web
 
 FACTS = pytest.StashKey[expected.Facts]()
 HOST = pytest.StashKey[Host]()
@@ -105,3 +106,9 @@ def podman(request: pytest.FixtureRequest, host: Host, facts: expected.Facts) ->
         while time.monotonic() < deadline and not all(client.healthy(name) for name in facts["containers"]):
             time.sleep(1)
         yield client
+
+
+@pytest.fixture(scope="session")
+def web(host: Host, podman: Podman, facts: expected.Facts) -> t.Iterator[Web]:
+    with contextlib.closing(Web(host, podman, facts)) as asking:
+        yield asking

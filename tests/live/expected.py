@@ -26,6 +26,7 @@ IMAGES = {
     "immich_database_image": "ghcr.io/immich-app/postgres:14-vectorchord0.4.3-pgvectors0.2.0",
     "immich_redis_image": "docker.io/valkey/valkey:9",
 }
+PLACE_OF = {"postgresql-immich": "postgresql-immich", "redis-immich": "redis-immich", "immich-ml": "immich-ml-cache"}
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 Facts = dict[str, t.Any]
 
@@ -39,6 +40,7 @@ def size(text: t.Any) -> int:
 def facts(variables: t.Mapping[str, t.Any]) -> Facts:
     known = {**DEFAULTS, **variables}
     storage = {"photos": "", "containers": "", **known.get("homelab_storage", {})}
+    wanted, places = containers(known), directories(known, storage["containers"])
     return {
         "account": known["homelab_user"],
         "domain": known.get("homelab_domain"),
@@ -46,9 +48,11 @@ def facts(variables: t.Mapping[str, t.Any]) -> Facts:
         "published": known.get("immich_publish"),
         "version": known["immich_version"],
         "networks": networks(known),
-        "containers": containers(known),
+        "containers": wanted,
         "library": known.get("immich_library", storage["photos"]),
-        "directories": directories(known, storage["containers"]),
+        "data": storage["containers"],
+        "directories": places,
+        "data_of": {name: places[place] for name, place in PLACE_OF.items() if name in wanted},
         "pool": storage.get("pool"),
         "chain": known["immich_ingress_chain"],
         "crowdsec": "traefik_crowdsec" in known or "immich_ingress_crowdsec" in known or "immich_ingress_bouncer" in known,
