@@ -61,7 +61,7 @@ class Host:
         self._local = variables.get("ansible_connection") == "local"
         self._ssh = ssh_command(name, variables, str(self.folder / "ssh"))
         login = self._log_in()
-        self._become = becoming(account, login, bool(variables.get("ansible_become")))
+        self._become = becoming(account, login)
         self.uid = self._known_account()
 
     def _log_in(self) -> str:
@@ -141,13 +141,11 @@ def ssh_command(name: str, variables: Variables, control: str) -> list[str]:
     return [*argv, str(variables.get("ansible_host", variables.get("ansible_ssh_host", name)))]
 
 
-def becoming(account: str, login: str, become: bool) -> list[str]:
+def becoming(account: str, login: str) -> list[str]:
+    """What goes in front of a command. The playbooks become root by themselves, so whoever is neither needs sudo in any case."""
     if login == account:
         return []
-    if login == "root":
-        return ["runuser", "-u", account, "--"]
-    # The playbooks become root by themselves, so an inventory need not say it.
-    return ["sudo", "-n", "-u", account] if become or login else []
+    return ["runuser", "-u", account, "--"] if login == "root" else ["sudo", "-n", "-u", account]
 
 
 class Tunnel:

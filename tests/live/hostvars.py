@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def listed(host: str, inventories: t.Sequence[str]) -> Variables:
         raise Unfit(f"There is no inventory {', '.join(missing)}.")
     beside = pathlib.Path(sys.executable).with_name("ansible-inventory")
     argv = [str(beside) if beside.exists() else "ansible-inventory", "--list", *(f"--inventory={name}" for name in inventories)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    # By itself it takes an inventory that it cannot read for an empty one.
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"})
     if done.returncode != 0:
         raise Unfit(f"ansible-inventory cannot read {', '.join(inventories)}: {last_line(done.stderr)}")
     return of_host(host, json.loads(done.stdout))
@@ -55,7 +57,8 @@ def filled(variables: Variables) -> Variables:
             return [fill(item) for item in value]
         if isinstance(value, str) and "{{" in value:
             with contextlib.suppress(jinja2.TemplateError, yaml.YAMLError, TypeError, ValueError):
-                return environment.from_string(value).render(known)
+                rendered = environment.from_string(value).render(known)
+                return value if isinstance(rendered, jinja2.Undefined) else rendered
         return value
 
     known = variables

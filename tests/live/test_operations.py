@@ -70,7 +70,7 @@ def test_logs(claim: Claim, facts: Facts, host: Host, absent: Absent) -> None:
     name = claim.about["name"]
     if name not in facts["containers"]:
         absent(name, "the inventory asks for none")
-    followed = host.run("timeout", "3", "podman", "logs", "-f", name)
+    followed = host.run("timeout", "1", "podman", "logs", "-f", name)
     assert (followed.returncode, bool(followed.stdout + followed.stderr)) == (124, True)
 
 

@@ -32,7 +32,7 @@ PRINTS = {
     "podman exec traefik getent hosts immich-server": r"^10[.]89[.]2[.]12 ",
     "podman ps --filter network=systemd-photos --format '{{.Names}} {{.Status}}'": "(?m)^redis-immich Up",
     "podman inspect --format '{{json .NetworkSettings.Networks}}' immich-server": '"IPAddress":"10[.]89[.]5[.]5"',
-    # The damaged photo of live.py is among the failures; a pattern with the level behind the job finds none.
+    # The damaged photo of tests/live is among the failures; a pattern with the level behind the job finds none.
     'journalctl --user --unit immich-server.service --since "1 hour ago" --output cat'
     r" | grep --extended-regexp 'ERROR .*Unable to run job handler \(AssetGenerateThumbnails\)'": "AssetGenerateThumbnails",
     "podman exec immich-server curl --silent http://localhost:8082/metrics | grep immich_jobs_asset_generate_thumbnails_failed_total": "failed_total",
