@@ -17,7 +17,7 @@ import runs
 import stock
 from nspawn import Machine, wait_for
 from runs import CHECKOUT, REPO
-from troubles import explained
+from troubles import explained, gist
 
 IMAGES = REPO / "tests" / "images" / "inventory"  # what the example's images are here
 PARTS = ("roles", "plugins", "playbooks", "meta")  # of the collection, as far as a deployment is made of them
@@ -122,4 +122,4 @@ def play(machine: Machine, inventories: t.Sequence[pathlib.Path], work: pathlib.
             check=False,
         )
     if done.returncode != 0:
-        raise SystemExit(f"machine: the deployment failed:\n{log.read_text(errors='replace')[-3000:]}")
+        raise SystemExit(f"machine: the deployment failed:\n{gist(log.read_text(errors='replace'))}")

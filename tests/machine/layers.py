@@ -14,6 +14,7 @@ import typing as t
 
 import rootfs
 import stock
+from troubles import gist
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -126,5 +127,5 @@ def install(name: str, layer: Layer, base: pathlib.Path, target: pathlib.Path) -
             check=False,
         )
     if done.returncode != 0:
-        raise SystemExit(f"machine: the layer {name} could not be installed:\n{log.read_text(errors='replace')[-3000:]}")
+        raise SystemExit(f"machine: the layer {name} could not be installed:\n{gist(log.read_text(errors='replace'))}")
     mountpoint.rmdir()

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import typing as t
 
-from troubles import explained
+from troubles import explained, gist
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("HOMELAB_TEST_CACHE", "/var/cache/patriark-homelab-test"))
@@ -142,7 +142,7 @@ def debootstrap(suite: str, packages: list[str], disk: pathlib.Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        raise SystemExit(f"machine: mmdebstrap failed:\n{log.read_text(errors='replace')[-3000:]}")
+        raise SystemExit(f"machine: mmdebstrap failed:\n{gist(log.read_text(errors='replace'))}")
     subprocess.run(["truncate", "-s", DISK_SIZE, str(disk)], check=True)
     subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1", str(disk)], check=True)
     # A private mount namespace: the mount goes with the process, whatever happens to it.

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import typing as t
 
+ROOM = ("No space left on device", "enough free space")
+MARKS = (*ROOM, "E: ", "error: ", "fatal: ", "npm ERR!")
 FULL = 256 << 20  # bytes: with less than this left, it is no wonder that something failed
 
 
@@ -26,10 +28,17 @@ def explained(path: pathlib.Path) -> t.Iterator[None]:
         raise SystemExit("\n".join([said, *reasons])) from error
 
 
+def gist(log: str) -> str:
+    """How a long log ends, and before that the first lines in it that name an error: the end may be nothing but consequences."""
+    end = log[-2500:]
+    errors = [line[:300] for line in log[: -len(end)].splitlines() if any(mark in line for mark in MARKS)]
+    return "\n".join([*errors[:5], end])
+
+
 def no_room(path: pathlib.Path, said: str) -> list[str]:
     """Who ran out of room may have tidied up since."""
     free = shutil.disk_usage(path).free
-    if free > FULL and not any(words in said for words in ("No space left on device", "enough free space")):
+    if free > FULL and not any(words in said for words in ROOM):
         return []
     return [f"machine: the file system on {mountpoint(path)} is full: {free >> 20} MiB are left now, for {path}"]
 

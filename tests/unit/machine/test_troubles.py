@@ -65,6 +65,15 @@ def test_no_loop_device_is_free(host: dict[str, t.Any], tmp_path: pathlib.Path) 
     assert "no loop device is free" in fail(tmp_path, "mount: /x: failed to setup loop device for /y.")
 
 
+def test_the_reason_in_the_middle_of_a_log_is_told_with_its_end() -> None:
+    log = "first\n" + "dpkg: error: No space left on device\n" + 400 * "consequence\n" + "the end\n"
+    said = troubles.gist(log)
+    assert said.startswith("dpkg: error: No space left on device\n")
+    assert said.endswith("the end\n")
+    assert len(said) < 2600
+    assert troubles.gist("E: short\n") == "E: short\n"
+
+
 def test_a_half_made_layer_is_never_used(host: dict[str, t.Any], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rootfs, "CACHE", tmp_path)
     host["free"] = 0
