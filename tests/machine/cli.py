@@ -76,8 +76,11 @@ def down(args: argparse.Namespace) -> None:
 
 def destroy(args: argparse.Namespace) -> None:
     if args.stale:
-        for line in stale.remove_stale():
+        said = stale.remove_stale()
+        for line in said:
             rootfs.say(line)
+        if any(line.startswith("NOT removed") for line in said):
+            raise SystemExit(1)
     elif args.all:
         for place in runs.of_checkout():
             stale.remove(place)

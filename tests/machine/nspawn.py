@@ -162,9 +162,15 @@ class Machine:
         """Write the names of a network into the running machines on it; the others read them when they start."""
         with locked(self.dir.parent):
             for name in one.members():
-                member = type(self)(name, self.dir.parent)
-                if member.leader:
-                    subprocess.run(member.enter("sh", "-ec", network.NAMES, "sh", ""), input=member.hosts(), text=True, check=True)
+                type(self)(name, self.dir.parent).hear()
+
+    def hear(self) -> None:
+        leader = self.leader
+        if leader is None:
+            return
+        done = subprocess.run(self.enter("sh", "-ec", network.NAMES, "sh", ""), input=self.hosts(), text=True, capture_output=True, check=False)
+        if done.returncode != 0 and os.path.exists(f"/proc/{leader}/ns/mnt"):  # else it has just ended
+            raise SystemExit(f"machine: {self.name} could not be told who is on its networks: {done.stderr}")
 
     def hosts(self) -> str:
         return network.hosts_block([one.state for one in self.networks])

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import pathlib
 import shutil
+import subprocess
 import typing as t
 
 import network
@@ -32,20 +33,26 @@ def remove(place: pathlib.Path) -> None:
 
 def remove_stale() -> list[str]:
     """Of any checkout. What was removed, and what nobody can tell whose it is, in words."""
-    said = []
-    for place in runs.stale():
-        with contextlib.suppress(FileNotFoundError), alone(place) as first:
-            whose = runs.owner(place)
-            if not first or not whose or not whose.gone:
-                continue
-            names = [machine.name for machine in vm.machines(place)]
-            ended = runs.end_leftovers(place, whose)
-            remove(place)
-            shutil.rmtree(place, ignore_errors=True)
-            what = f"the run {whose.run}" if whose.run else "a checkout that is gone"
-            said.append(f"removed of {what} ({whose.checkout}): {', '.join(names) or 'no machine'}; processes ended: {ended}")
+    said = [line for place in runs.stale() for line in remove_if_stale(place)]
     said += [f"removed what a killed builder left: {path}" for path in runs.forget_builds(rootfs.CACHE)]
     return said + [f"left alone, since nothing says whose it is: {place}" for place in runs.unknown()]
+
+
+def remove_if_stale(place: pathlib.Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), alone(place) as first:
+        whose = runs.owner(place)
+        if not first or not whose or not whose.gone:
+            return []
+        names = [machine.name for machine in vm.machines(place)]
+        ended = runs.end_leftovers(place, whose)
+        what = f"the run {whose.run}" if whose.run else "a checkout that is gone"
+        try:
+            remove(place)
+            shutil.rmtree(place)
+        except (OSError, SystemExit, subprocess.CalledProcessError) as error:  # the others are removed all the same
+            return [f"NOT removed: {place} of {what} ({whose.checkout}): {error}"]
+        return [f"removed of {what} ({whose.checkout}): {', '.join(names) or 'no machine'}; processes ended: {ended}"]
+    return []
 
 
 @contextlib.contextmanager

@@ -92,6 +92,21 @@ def test_what_is_removed_is_told(top: pathlib.Path, checkout: pathlib.Path) -> N
     ]
 
 
+def test_what_cannot_be_removed_is_told_and_keeps_nothing_else_from_it(top: pathlib.Path, checkout: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a-dead-run", "b-dead-run"):
+        place_of(top, name, runs.Owner(str(checkout), name[0], *dead()))
+    destroy = nspawn.Machine.destroy
+
+    def busy(machine: nspawn.Machine) -> None:
+        if machine.dir.parent.name == "a-dead-run":
+            raise SystemExit("busy")
+        destroy(machine)
+
+    monkeypatch.setattr(nspawn.Machine, "destroy", busy)
+    assert [line.partition(" ")[0] for line in stale.remove_stale()] == ["NOT", "removed"]
+    assert [path.name for path in top.iterdir()] == ["a-dead-run"]
+
+
 def waiting(**environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "input('>')"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
