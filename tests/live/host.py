@@ -86,6 +86,8 @@ class Host:
         argv = ["sh", "-c", line] if self._local else [*self._ssh, line]
         try:
             return subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, timeout=300, input=stdin or "")
+        except FileNotFoundError as missing:
+            raise Unfit(f"There is no program {missing.filename} here.") from None
         except subprocess.TimeoutExpired as late:
             raise Failed(f"{line}: no end after 300 seconds") from late
 
