@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the patriark.homelab maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module, and shows what is being waited for when that takes long.
+"""Runs the module, and shows what is being pulled and waited for when that takes long. In check mode it shows what would be pulled.
 
 The module runs as it would without this plugin, so that a run with nothing to wait for costs nothing more. A thread reads the file in
 which the module tells how far it is, over a channel of its own. When that fails, there are no lines, and nothing else is different.
@@ -31,6 +31,8 @@ class ActionModule(ActionBase):
         waits = args.get("state", "started") == "started" and not self._task.check_mode and not self._task.async_val
         if not waits or self._connection.always_pipeline_modules:
             result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
+            if self._task.check_mode:
+                self._predict(result, (task_vars or {}).get("inventory_hostname", ""))
             return result
         extra = {VARIABLE: f"/tmp/homelab-wait-{secrets.token_hex(8)}"}
         done = threading.Event()
@@ -44,6 +46,10 @@ class ActionModule(ActionBase):
             done.set()
             follower.join(_LINES)
         return result
+
+    def _predict(self, result: dict[str, t.Any], host: str) -> None:
+        for image in result.get("images") or []:
+            self._display.display(f"{host}: would pull {image['told']}")
 
     def _follow(self, path: str, done: threading.Event, host: str) -> None:
         """Show the line in the file every few seconds."""

@@ -21,6 +21,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _systemd a
 from ansible_collections.patriark.homelab.plugins.module_utils._commands import moment, same_meaning, start_command
 from ansible_collections.patriark.homelab.plugins.module_utils._decide import LASTING, Decision, Disk, Live, propagate
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
+from ansible_collections.patriark.homelab.plugins.module_utils._pull_plan import wanted
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_paths import lint_paths
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import (
     QUADLET_TYPES,
@@ -99,7 +100,7 @@ class Planner:
         self.installed = session.module.get_bin_path("podman") is not None
         self.version = podman.version(session, self.program) if session.exists and self.installed else None
         # in check mode podman is not asked before the account has a session: it would make its directories
-        self.usable = session.exists and self.installed and (session.ready or not self.check)
+        self.usable = self.result.usable = session.exists and self.installed and (session.ready or not self.check)
         if request.state != "absent":
             self._judge_podman()
         if not session.exists:
@@ -335,7 +336,7 @@ class Planner:
         references |= {piece["Image"] for pieces in self.live.plays.values() for piece in pieces}
         if any(self.live.runs(unit.service) for unit in containers):
             self.live.containers = podman.inspect_containers(session, list(result.containers))
-            references |= {image_reference(unit, everything) for unit in containers}
+        references |= {image_reference(unit, everything) for unit in [*containers, *self._new_work()]}
         self.live.images = podman.image_ids(session, [reference for reference in references if reference])
         kinds = {unit.name.kind for unit in stack.units.values()} & set(LASTING)
         if kinds:
@@ -347,6 +348,10 @@ class Planner:
                 "volume": {item["Name"]: item for item in podman.volumes(session)} if "volume" in kinds else {},
             }
         self._read_commands([unit for unit in stack.units.values() if unit.name.kind in ("container", "volume") and not unit.on_demand])
+
+    def _new_work(self) -> list[Unit]:
+        """Containers that a timer or somebody starts, where their unit is new or changed."""
+        return [unit for name, unit in self.stack.units.items() if unit.name.kind == "container" and unit.on_demand and self.disk.changes(name)]
 
     def _refuse_shadows(self) -> None:
         """A service which systemd has from elsewhere: one of the two would hide the other."""
@@ -441,12 +446,26 @@ class Planner:
             enabled = name in disk.plain and live.get(name, "UnitFileState") not in ("disabled", "linked", "")
             if has_install(name, result.plain[name].content) and (disk.changes(name) or not enabled):
                 result.enable.append(name)
+        if self.request.state == "started":
+            self._plan_pulls()
         if result.services("start", "restart") and not self.session.system:
             self._warn_of_network_wait()
         units_written = any(parse_name(_below(path, self.folder, self.session.systemd_dir)) is not None for path in disk.written)
         unread = any(live.get(service, "NeedDaemonReload") == "yes" for service in [*result.loadable, *self.gone])
         unread = unread or any(live.get(service, "LoadState") == "not-found" for service in result.loadable)
         result.reload = units_written or unread or self.unread
+
+    def _plan_pulls(self) -> None:
+        """An image that cannot be had must be known before anything is touched."""
+        acting = set(self.result.services("start", "restart"))
+        units = [unit for unit in self.stack.units.values() if unit.service in acting] + self._new_work()
+        places = {"%h": self.session.home, "%t": self.session.runtime_dir, "%%": "%"}
+        self.result.pulls, missing = wanted(units, {**self.foreign, **self.stack.units}, self.live.images, places)
+        if not self.check:
+            self.findings += missing
+        elif self.usable:
+            # a task before this one may be about to bring it
+            self.result.notes += [f"{finding.unit}: {finding.reason} yet" for finding in missing]
 
 
 def _below(path: str, *folders: str) -> str:

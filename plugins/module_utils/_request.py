@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._manifest import Manifest
+from ansible_collections.patriark.homelab.plugins.module_utils._pull_plan import Pull
 from ansible_collections.patriark.homelab.plugins.module_utils._redact import redacted
 from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretChange, SecretRequest
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Tree
@@ -42,7 +43,9 @@ class Request:
     prepare: called once after the services of restart were stopped and before files are written (quadlet_network removes a
         network there); undo: called in a rollback, after the old files are back and before the old services are started.
     progress: told while waiting what is not up yet (service -> why), the seconds waited and the limit.
+    tell: told in words what is being done meanwhile.
     networks: names of the networks that exist, when the caller has asked podman already.
+    pull_timeout: seconds for which a registry may say nothing.
     """
 
     stack: str
@@ -60,6 +63,8 @@ class Request:
     undo: t.Callable[[], None] | None = None
     progress: t.Callable[[t.Mapping[str, str], float, float], None] | None = None
     networks: t.AbstractSet[str] | None = None
+    tell: t.Callable[[str], None] | None = None
+    pull_timeout: int = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +115,7 @@ class Plan:
     unhealthy: those whose check does not succeed.
     failed: services in state failed.
     containers: container name -> service.
+    pulls: images to bring here before anything else is done; usable: whether podman can be asked about them.
     """
 
     files: list[FileChange] = dataclasses.field(default_factory=list)
@@ -134,6 +140,8 @@ class Plan:
     unhealthy: list[str] = dataclasses.field(default_factory=list)
     failed: list[str] = dataclasses.field(default_factory=list)
     containers: dict[str, str] = dataclasses.field(default_factory=dict)
+    pulls: list[Pull] = dataclasses.field(default_factory=list)
+    usable: bool = True
 
     @property
     def changed(self) -> bool:
@@ -144,7 +152,8 @@ class Plan:
 
     def diff(self) -> list[dict[str, str]]:
         """What C(--diff) shows: files, then what is done to services and secrets. Never a secret."""
-        lines = [f"{action.verb} {action.service}: {action.reason}" for action in self.actions]
+        lines = [f"pull {pull.reference}" for pull in self.pulls]
+        lines += [f"{action.verb} {action.service}: {action.reason}" for action in self.actions]
         lines += [f"{change.verb} secret {change.name}" for change in self.secrets]
         lines += [f"enable {name}" for name in self.enable] + [f"disable {name}" for name in self.disable]
         lines += ["daemon-reload"] if self.reload else []

@@ -15,7 +15,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import pty
 import pwd
+import select
+import struct
+import subprocess
+import termios
 import time
 import typing as t
 
@@ -24,6 +29,9 @@ if t.TYPE_CHECKING:
 
 STATE_NAME = "patriark.homelab"
 BUS_DEADLINE = 30.0
+# Rows and columns of the terminal that a program gets which tells how far it is; seconds between two looks at it, and until it must have ended
+_WINDOW = (50, 200)
+_LOOK, _END = 0.5, 10.0
 
 
 class SessionError(Exception):
@@ -141,15 +149,61 @@ class Session:
 
     def run(self, args: t.Sequence[str], data: str | bytes | None = None) -> tuple[int, str, str]:
         """Run a command in this session: (rc, stdout, stderr). Never raises for a non-zero rc."""
-        argv = list(args)
-        if not self.system and os.geteuid() == 0:
-            argv = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--", *argv]
-        return self._command(argv, data)
+        return self._command(self._as_account(args), data)
+
+    def _as_account(self, args: t.Sequence[str]) -> list[str]:
+        if self.system or os.geteuid() != 0:
+            return list(args)
+        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--init-groups", "--", *args]
 
     def _command(self, argv: t.Sequence[str], data: str | bytes | None = None) -> tuple[int, str, str]:
-        cwd = self.home if os.path.isdir(self.home) else "/"
-        rc, out, err = self.module.run_command(argv, data=data, binary_data=True, environ_update=self.env, cwd=cwd, expand_user_and_vars=False)
+        rc, out, err = self.module.run_command(argv, data=data, binary_data=True, environ_update=self.env, cwd=self._cwd, expand_user_and_vars=False)
         return int(rc), str(out), str(err)
+
+    @property
+    def _cwd(self) -> str:
+        return self.home if os.path.isdir(self.home) else "/"
+
+    def follow(self, args: t.Sequence[str], hear: t.Callable[[str], None]) -> tuple[int, str]:
+        """Run a command on a terminal, where programs draw how far they are: (rc, all it said).
+
+        hear is given what is new, and nothing now and then; what it raises ends the command.
+        """
+        ours, theirs = pty.openpty()
+        try:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *_WINDOW, 0, 0))
+            child = subprocess.Popen(
+                self._as_account(args),
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                cwd=self._cwd,
+                env={**os.environ, **self.env},
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        said = ""
+        try:
+            while True:
+                new = _read(ours) if select.select([ours], [], [], _LOOK)[0] else ""
+                if new is None or (not new and child.poll() is not None):
+                    break
+                said += new
+                hear(new)
+            return child.wait(), said
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                try:
+                    child.wait(_END)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+            os.close(ours)
 
     def systemctl(self, *args: str) -> tuple[int, str, str]:
         scope = [] if self.system else ["--user"]
@@ -210,3 +264,11 @@ class Session:
             yield
         finally:
             os.close(handle)
+
+
+def _read(terminal: int) -> str | None:
+    """What a program has said; None when it has closed its end."""
+    try:
+        return os.read(terminal, 65536).decode(errors="replace") or None
+    except OSError:  # EIO, when nobody has the other end open
+        return None

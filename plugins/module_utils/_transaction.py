@@ -22,6 +22,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _staleness
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd as systemd
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._planner import Planner
+from ansible_collections.patriark.homelab.plugins.module_utils._pull import Puller, described
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import Unit, has_install, is_plain, parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._redact import masked, told
 from ansible_collections.patriark.homelab.plugins.module_utils._request import Action, CompanionFile, FileChange, Plan, Request, TransactionError
@@ -37,10 +38,12 @@ __all__ = (
     "Finding",
     "Outcome",
     "Plan",
+    "PullFailed",
     "Request",
     "SecretRequest",
     "TransactionError",
     "TransactionFailed",
+    "deploy",
     "execute",
     "plan",
 )
@@ -56,6 +59,10 @@ class TransactionFailed(Exception):
         self.details, self.touched = details, touched
 
 
+class PullFailed(TransactionError):
+    """An image is not here, and nothing was changed."""
+
+
 class _Failure(Exception):
     """Something in execute() went wrong; services: service -> what is known about it."""
 
@@ -66,17 +73,35 @@ class _Failure(Exception):
 
 @dataclasses.dataclass
 class Outcome:
-    """services: service -> state; waited: seconds."""
+    """services: service -> state; waited: seconds; images: what was brought."""
 
     changed: bool
     services: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     waited: float = 0.0
+    images: list[dict[str, t.Any]] = dataclasses.field(default_factory=list)
 
 
 def plan(session: Session, request: Request) -> Plan:
     """Look at the live system and say what execute() will do. Reads only. Raises TransactionError with every finding."""
     return Planner(session, request).plan()
+
+
+def deploy(session: Session, request: Request) -> tuple[Plan, Outcome]:
+    """Plan, bring the images, and carry it out. An image that cannot be brought raises PullFailed, and nothing was touched."""
+    made = plan(session, request)
+    puller, pulls = Puller(session, request.tell, request.pull_timeout), made.pulls
+    moved = puller.run(pulls) if pulls else False
+    if puller.findings:
+        raise PullFailed(puller.findings)
+    if moved:
+        # what runs of the image that had this name before is stale now
+        made = plan(session, request)
+        made.pulls = pulls
+    outcome = execute(session, request, made)
+    outcome.notes += puller.notes
+    outcome.images = [described(pull, puller.sizes.get(pull.reference)) for pull in pulls]
+    return made, outcome
 
 
 def execute(session: Session, request: Request, plan: Plan) -> Outcome:

@@ -21,6 +21,9 @@ description:
   - Keys newer than the host's Podman are written in words it knows where that means the same, and refused otherwise.
   - Units lie in a directory of the stack below the account's quadlet directory. A record of what belongs to the stack is kept
     outside of it. Nothing else is ever removed, and no volume, network, image or secret either.
+  - Images of services that are about to start are brought before anything is written, as V(Pull=) of their unit says. When one cannot be had,
+    nothing is changed and the message says which registry or mirror failed, how, and what to do. Images that C(.kube), C(.build), C(.volume) and
+    C(.artifact) units name are left to their start.
   - Two runs on one account wait for each other.
 extends_documentation_fragment:
   - patriark.homelab._attributes
@@ -30,7 +33,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Predicts files, restarts and reloads. What cannot be known yet, because the account, Podman or another stack is not there, is told in RV(notes).
+      - Predicts files, restarts, reloads and pulls. A registry is asked for the size of what would be pulled, and need not answer.
+      - What cannot be known yet, because the account, Podman or another stack is not there, is told in RV(notes).
   diff_mode:
     support: full
     details:
@@ -153,8 +157,14 @@ options:
   wait_timeout:
     description:
       - Seconds to wait at most. A start that takes ten minutes (a model download) needs more than the default.
+        Images are there before this time begins.
     type: int
     default: 300
+  pull_timeout:
+    description:
+      - Seconds for which a registry may say nothing before a pull is given up. A pull itself may take as long as it likes.
+    type: int
+    default: 120
   on_failure:
     description:
       - With V(rollback) a change whose services do not come up is taken back, the previous services are started and waited for.
@@ -258,6 +268,29 @@ secrets_changed:
   description: Name of each secret that was made or replaced, to V(create), V(generate) or V(replace).
   returned: success
   type: dict
+images:
+  description: Images brought or, in check mode, to be brought. What a registry is only asked for (V(Pull=newer), V(Pull=always)) is listed too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    image:
+      description: Its name.
+      type: str
+    unit:
+      description: The unit that needs it.
+      type: str
+    bytes:
+      description: What its layers weigh on their way, those that are here already included. Null when that is not known.
+      type: int
+    told:
+      description: The same in words. In check mode with the reason why the size is not known.
+      type: str
+  sample:
+    - image: docker.io/library/caddy:2.10
+      unit: web.container
+      bytes: 21233664
+      told: docker.io/library/caddy:2.10 (21.2 MB)
 services:
   description: State of each service that was waited for. Empty when nothing had to be waited for.
   returned: success, outside check mode
@@ -276,8 +309,8 @@ notes:
   type: list
   elements: str
 findings:
-  description: Every reason why the units were refused.
-  returned: when units are refused
+  description: Every reason why the units were refused, or why an image is not here.
+  returned: when units are refused or images could not be pulled
   type: list
   elements: dict
   contains:
@@ -332,6 +365,7 @@ rollback:
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
+from ansible_collections.patriark.homelab.plugins.module_utils._pull import predicted
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import parse_name
 from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._render import render
@@ -340,11 +374,12 @@ from ansible_collections.patriark.homelab.plugins.module_utils._transaction impo
     CompanionFile,
     Outcome,
     Plan,
+    PullFailed,
     Request,
     SecretRequest,
     TransactionError,
     TransactionFailed,
-    execute,
+    deploy,
     plan,
 )
 from ansible_collections.patriark.homelab.plugins.module_utils._wait_progress import ProgressFile
@@ -390,6 +425,7 @@ SPEC: dict[str, t.Any] = {
     "prune": {"type": "bool", "default": True},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 300},
+    "pull_timeout": {"type": "int", "default": 120},
     "on_failure": {"type": "str", "choices": ["rollback", "leave"], "default": "rollback"},
 }
 
@@ -442,6 +478,7 @@ def request_of(params: dict[str, t.Any]) -> Request:
         params["wait"],
         params["wait_timeout"],
         params["on_failure"],
+        pull_timeout=params["pull_timeout"],
     )
 
 
@@ -470,15 +507,23 @@ def main() -> None:
         session = Session(module, module.params["user"])
         request = request_of(module.params)
         outcome = None
+        images: list[dict[str, t.Any]] = []
         if module.check_mode:
             made = plan(session, request)
+            images = predicted(session, made.pulls, made.usable)
         else:
             lingered = session.ensure()
             with ProgressFile() as progress, session.lock(waiting=progress.say):
                 request.progress = progress.show
-                made = plan(session, request)
+                request.tell = progress.say
+                made, outcome = deploy(session, request)
                 made.linger = lingered
-                outcome = execute(session, request, made)
+                images = outcome.images
+    except PullFailed as error:
+        module.fail_json(
+            msg=f"nothing of the stack {module.params['stack']} was changed, since an image is not here:\n{error}",
+            findings=[finding.as_dict() for finding in error.findings],
+        )
     except TransactionError as error:
         count = len(error.findings)
         message = f"the stack {module.params['stack']} is refused, {count} finding{'s' if count > 1 else ''}:\n{error}"
@@ -500,7 +545,7 @@ def main() -> None:
         module.fail_json(msg=f"no unit was changed: {error}")
     for finding in made.warnings:
         module.warn(str(finding))
-    result = result_of(made, outcome)
+    result = {**result_of(made, outcome), "images": images}
     if module._diff:
         result["diff"] = made.diff()
     module.exit_json(**result)

@@ -128,3 +128,10 @@ def test_a_file_that_cannot_be_written_does_no_harm(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "pwrite", full)
     (tmp_path / "wait").rmdir()
     assert Action(monkeypatch, tmp_path, lambda progress: progress.say("x")).run() == {"changed": True}
+
+
+def test_check_mode_says_what_would_be_pulled(monkeypatch, tmp_path):
+    played = Action(monkeypatch, tmp_path, lambda progress: None, check_mode=True)
+    monkeypatch.setattr(played.action, "_execute_module", lambda **options: {"changed": True, "images": [{"told": "a.test/a:1 (3.0 MB)"}]})
+    played.run()
+    assert played.shown == ["photos: would pull a.test/a:1 (3.0 MB)"]

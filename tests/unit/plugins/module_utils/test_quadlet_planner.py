@@ -41,6 +41,7 @@ class FakeSession:
     system = False
     user = "somebody"
     home = "/home/somebody"
+    runtime_dir = "/run/user/1000"
     lingering = True
 
     def __init__(self, root, exists=True, installed=True, check=False):
@@ -125,7 +126,7 @@ def test_the_judges_look_once_at_the_same_set(session):
     session.ran.clear()
     made = plan(session, request())
     assert [change.path for change in made.files] == []
-    assert session.ran == [f"{session.root}/generator", "systemctl"], "version, and one look at all services"
+    assert session.ran == [f"{session.root}/generator", "systemctl", "podman image"], "version, one look at all services, and at the image of what starts"
     write_node(f"{session.unit_dir}/other.container", made.tree["web.container"])
     session.ran.clear()
     session.judged.clear()

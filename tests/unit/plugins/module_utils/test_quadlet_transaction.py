@@ -9,6 +9,7 @@ It is killed before each of its steps, its disk is full at each of them, and its
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -23,7 +24,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit imp
 from ansible_collections.patriark.homelab.plugins.module_utils._request import CompanionFile, Request
 from ansible_collections.patriark.homelab.plugins.module_utils._secrets import SecretRequest
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node
-from ansible_collections.patriark.homelab.plugins.module_utils._transaction import TransactionError, TransactionFailed, _checked, execute, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._transaction import PullFailed, TransactionError, TransactionFailed, _checked, deploy, plan
 
 
 class Killed(BaseException):
@@ -41,13 +42,15 @@ class Host:
     """A host and an account's session on it.
 
     loaded: unit -> text as systemd has read it; running: unit -> text it was started from; enabled: plain units.
-    A unit whose text holds "broken" fails to start. steps: everything that changed something, in order; trouble: what happens instead
+    A unit whose text holds "broken" fails to start. images: name -> id of each image that is here, None for all there can be; unwilling: name -> why
+    its registry does not send it. steps: everything that changed something, in order; trouble: what happens instead
     of the step of that number.
     """
 
     system = False
     user = "somebody"
     home = "/home/somebody"
+    runtime_dir = "/run/user/1000"
     lingering = True
     exists = ready = True
 
@@ -59,6 +62,7 @@ class Host:
         self.program = program
         self.loaded, self.running, self.enabled, self.failed = {}, {}, set(), set()
         self.secrets = {}
+        self.images, self.unwilling = None, {}
         self.steps, self.trouble = [], {}
 
     @contextlib.contextmanager
@@ -157,7 +161,12 @@ class Host:
         if args[:2] == ("container", "inspect"):
             return 0, json.dumps([self.inspected(name, containers[name]) for name in args[2:] if name in containers]), ""
         if args[:2] == ("image", "inspect"):
-            return 0, "".join("i1\n" for dummy in args[4:]), ""
+            missing = [name for name in args[4:] if self.images is not None and name not in self.images]
+            if missing:
+                return 125, "", f"Error: {missing[0]}: image not known"
+            return 0, "".join(f"{(self.images or {}).get(name, 'i1')}\n" for name in args[4:]), ""
+        if args[0] == "info":
+            return 0, "{}", ""
         if args[:2] == ("secret", "ls"):
             return 0, "".join(f"id-{value} {name}\n" for name, value in self.secrets.items()), ""
         if args[:2] == ("secret", "inspect"):
@@ -171,6 +180,14 @@ class Host:
             return 0, json.dumps([{"Labels": {podman.SERVICE_LABEL: name}, "Status": f"Up 1 second {health}"} for name, health in checked.items()]), ""
         assert args[:1] == ("stop",), args
         return 0, "", ""
+
+    def follow(self, args, hear):
+        self.step(f"podman {' '.join(args[1:])}")
+        hear("Copying blob 4ff24f60f4df [>----] 656.0KiB / 28.3MiB | 3.1 MiB/s\n")
+        if args[-1] in self.unwilling:
+            return 125, f"Error: {self.unwilling[args[-1]]}\n"
+        self.images[args[-1]] = "i2" if args[-1] in self.images else "i1"
+        return 0, ""
 
     def inspected(self, name, text):
         digest = re.search(rf"{re.escape(DIGEST_LABEL)}=(\S+)", text)
@@ -244,14 +261,13 @@ def stepped(host, name, real):
 
 
 def run(host, request):
-    made = plan(host, request)
-    return made, execute(host, request, made)
+    return deploy(host, request)
 
 
 def failure_of(host, request):
     try:
         run(host, request)
-    except (OSError, TransactionFailed) as error:
+    except (OSError, TransactionError, TransactionFailed) as error:
         return error
     return None
 
@@ -523,3 +539,65 @@ def test_a_record_by_a_newer_version_is_not_touched(host):
     assert plan(host, Request("other", {"other.container": container("other")})).changed, "that stack is not in the way of others"
     with pytest.raises(TransactionError, match="stack demo"):
         plan(host, Request("other", {"web.container": container("other")}))
+
+
+def pulled(image, more=""):
+    return container(image, more).replace("localhost/", "registry.test/")
+
+
+TAKEN = Request("demo", {**OLD.units, "web.container": pulled("web", "EnvironmentFile=web.env\nSecret=key\n")}, OLD.files, secrets=NEW.secrets)
+IMAGES = {f"localhost/{name}:1": "i1" for name in ("web", "db", "gone", "added")}
+
+
+def test_images_are_here_before_anything_is_touched(host):
+    deployed(host, OLD)
+    host.images, said = dict(IMAGES), []
+    run(host, dataclasses.replace(TAKEN, tell=said.append))
+    assert host.steps[0] == "podman pull registry.test/web:1"
+    assert [step for step in host.steps if step.startswith("podman pull")] == host.steps[:1]
+    assert said == ["pulling registry.test/web:1 (1 of 1): 0.7 MB of 29.7 MB, after 0 s"]
+    host.steps.clear()
+    made, outcome = run(host, TAKEN)
+    assert (made.pulls, made.changed, host.steps, outcome.images) == ([], False, [], [])
+
+
+def test_without_its_image_nothing_is_touched(host):
+    before = deployed(host, OLD)
+    host.images, host.unwilling = dict(IMAGES), {"registry.test/web:1": "toomanyrequests"}
+    error = failure_of(host, TAKEN)
+    assert isinstance(error, PullFailed) and "registry.test: too many requests" in str(error)
+    assert state_of(host) == before and host.steps == ["podman pull registry.test/web:1"]
+    host.unwilling = {}
+    assert failure_of(host, TAKEN) is None and host.running["web.service"] != before["running"]["web.service"]
+
+
+def test_an_image_that_nobody_can_send_is_missed_before_anything_is_touched(host):
+    before = deployed(host, OLD)
+    host.images = {name: "i1" for name in IMAGES if "added" not in name}
+    error = failure_of(host, NEW)
+    assert isinstance(error, TransactionError) and "localhost/added:1 is not here" in str(error)
+    assert state_of(host) == before and host.steps == []
+    host.module.check_mode = True
+    assert any("localhost/added:1 is not here" in note and note.endswith("yet") for note in plan(host, NEW).notes)
+
+
+def test_a_name_that_means_another_image_now_restarts_all_that_use_it(host):
+    units = {"web.container": pulled("web", "Pull=newer\n"), "db.container": pulled("web")}
+    host.images = {"registry.test/web:1": "i1"}
+    run(host, Request("demo", units))
+    host.images = {"registry.test/web:1": "i1"}
+    host.steps.clear()
+    made, outcome = run(host, Request("demo", {**units, "web.container": pulled("web", "Pull=newer\nReadOnly=true\n")}))
+    assert sorted(made.services("restart")) == ["db.service", "web.service"]
+    assert [image["image"] for image in outcome.images] == ["registry.test/web:1"]
+
+
+def test_check_mode_and_the_run_name_the_same_images(host):
+    host.images = {}
+    request = Request(
+        "demo", {"web.container": pulled("web"), "tick.container": pulled("tick", "[Service]\nType=oneshot\n"), "tick.timer": TICK.format("daily")}
+    )
+    host.module.check_mode = True
+    predicted = [pull.reference for pull in plan(host, request).pulls]
+    host.module.check_mode = False
+    assert [image["image"] for image in run(host, request)[1].images] == predicted == ["registry.test/web:1", "registry.test/tick:1"]
