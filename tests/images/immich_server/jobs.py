@@ -44,9 +44,6 @@ class Microservices(worker.Worker):
             "LibrarySyncAll": self.scan_library,
         }
 
-    async def prepare(self) -> None:
-        await self.check_storage()
-
     async def begin(self) -> None:
         for queue in queues.QUEUES:
             await self.queues.recover(queue)
@@ -75,7 +72,6 @@ class Microservices(worker.Worker):
             name, data = str(job["name"]), dict(job["data"])
             self.registry.count("job", f"immich_queues_{metrics.snake(queue)}_started")
             self.registry.gauge("job", gauge, 1)
-            failure = ""
             # Whatever goes wrong in a job ends that job only.
             (error,) = await asyncio.gather(self.do(name, data), return_exceptions=True)
             self.registry.gauge("job", gauge, -1)
@@ -84,7 +80,7 @@ class Microservices(worker.Worker):
                 context = json.dumps(data, separators=(",", ":"))
                 logs.Logger(context).error(f"Unable to run job handler ({name}): {failure}", stack=failure + logs.stack_of(error))
                 self.registry.count("job", f"immich_jobs_{metrics.snake(name)}_failed")
-            await self.queues.finish(queue, text, failure)
+            await self.queues.finish(queue, text)
 
     async def do(self, name: str, data: queues.Data) -> None:
         await self.load_changed_config()

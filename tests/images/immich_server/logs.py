@@ -23,6 +23,8 @@ class Options:
     as_json = False
     color = True
     worker = ""
+    # The original's microservices worker is a thread of the first process, whose number it tells.
+    pid = 0
 
 
 def clock(seconds: float) -> str:
@@ -64,12 +66,13 @@ class Logger:
     def write(self, level: str, message: str, stack: str = "", correlation: str = "") -> None:
         if LEVELS.index(level) < LEVELS.index(Options.level):
             return
-        context = ":".join(part for part in (Options.worker, self.context) if part)
-        if correlation:
-            context += "~" + correlation
-        text = line(level, context, message, pid=os.getpid(), seconds=time.time(), as_json=Options.as_json, color=Options.color)
+        context = self.context
+        if not Options.as_json:
+            # Worker and request are for people: a record in JSON has neither.
+            context = ":".join(part for part in (Options.worker, context) if part) + (f"~{correlation}" if correlation else "")
+        text = line(level, context, message, pid=Options.pid or os.getpid(), seconds=time.time(), as_json=Options.as_json, color=Options.color)
         if stack and Options.as_json:
-            text = json.dumps(dict(json.loads(text), stack=[stack]), separators=(",", ":"))
+            text = json.dumps(dict(json.loads(text), stack=stack), separators=(",", ":"))
         elif stack:
             text += "\n" + stack
         stream = sys.stderr if level in ("error", "fatal") else sys.stdout

@@ -45,7 +45,7 @@ def load(path: str) -> Image.Image:
         raise MediaError(f"Input file is missing: {path}")
     with open(path, "rb") as handle:
         is_jpeg = handle.read(2) == b"\xff\xd8"
-    broken = "VipsJpeg: premature end of JPEG image" if is_jpeg else "bad image data"
+    broken = "VipsJpeg: premature end of JPEG image" if is_jpeg else "Input file has corrupt header: bad image data"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -56,9 +56,9 @@ def load(path: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise MediaError("Input image exceeds pixel limit") from error
     except UnidentifiedImageError as error:
-        raise MediaError(f"Input file has corrupt header: {broken}" if is_jpeg else "Input file contains unsupported image format") from error
+        raise MediaError(broken if is_jpeg else "Input file contains unsupported image format") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise MediaError(f"Input file has corrupt header: {broken}") from error
+        raise MediaError(broken) from error
 
 
 def dimensions(path: str) -> tuple[int | None, int | None]:

@@ -11,6 +11,11 @@ import threading
 import time
 import typing as t
 
+from immich_server import MAJOR
+
+# Who counted is a label of each series.
+SCOPE = (("otel_scope_name", "nestjs-otel"),)
+HOST_SCOPE = (("otel_scope_name", "host-metrics"), ("otel_scope_version", "0.38.3" if MAJOR >= 3 else "0.36.2"))
 BUCKETS_MS = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 Labels = tuple[tuple[str, str], ...]
 
@@ -87,18 +92,18 @@ class Registry:
         with self.lock:
             for name, series in sorted(self.counters.items()):
                 lines.append(f"# TYPE {name}_total counter")
-                lines += [f"{name}_total{label_text(labels)} {value:g}" for labels, value in sorted(series.items())]
+                lines += [f"{name}_total{label_text((*labels, *SCOPE))} {value:g}" for labels, value in sorted(series.items())]
             for name, series in sorted(self.gauges.items()):
                 lines.append(f"# TYPE {name} gauge")
-                lines += [f"{name}{label_text(labels)} {value:g}" for labels, value in sorted(series.items())]
+                lines += [f"{name}{label_text((*labels, *SCOPE))} {value:g}" for labels, value in sorted(series.items())]
             for name, rows in sorted(self.histograms.items()):
                 lines.append(f"# TYPE {name} histogram")
                 for labels, row in sorted(rows.items()):
                     for position, bound in enumerate((*map(str, BUCKETS_MS), "+Inf")):
-                        lines.append(f"{name}_bucket{label_text((*labels, ('le', bound)))} {row[position]:g}")
-                    lines.append(f"{name}_count{label_text(labels)} {row[-2]:g}")
-                    lines.append(f"{name}_sum{label_text(labels)} {row[-1]:g}")
+                        lines.append(f"{name}_bucket{label_text((*labels, *SCOPE, ('le', bound)))} {row[position]:g}")
+                    lines.append(f"{name}_count{label_text((*labels, *SCOPE))} {row[-2]:g}")
+                    lines.append(f"{name}_sum{label_text((*labels, *SCOPE))} {row[-1]:g}")
         for name, read in sorted(self.live.items()):
             lines.append(f"# TYPE {name} gauge")
-            lines += [f"{name}{label_text(labels)} {value:g}" for labels, value in sorted(read().items())]
+            lines += [f"{name}{label_text((*labels, *HOST_SCOPE))} {value:g}" for labels, value in sorted(read().items())]
         return "\n".join(lines) + "\n"

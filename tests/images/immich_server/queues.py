@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the patriark.homelab maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job queues in Valkey, under the original's key prefix: waiting and active lists, failed jobs kept, queues that can be paused."""
+"""Job queues in Valkey, under the original's key prefix: waiting and active lists, queues that can be paused. A failed job is told and forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typing as t
 import redis.asyncio
 import redis.exceptions
 
-from immich_server import logs, settings
+from immich_server import logs, names, settings
 
 PREFIX = "immich_bull"
 # Queue of each job. The names are the original's.
@@ -26,24 +26,7 @@ JOBS = {
     "DatabaseBackup": "backupDatabase",
     "LibrarySyncAll": "library",
 }
-QUEUES = (
-    "thumbnailGeneration",
-    "metadataExtraction",
-    "videoConversion",
-    "smartSearch",
-    "storageTemplateMigration",
-    "migration",
-    "backgroundTask",
-    "search",
-    "duplicateDetection",
-    "faceDetection",
-    "facialRecognition",
-    "sidecar",
-    "library",
-    "notifications",
-    "backupDatabase",
-    "ocr",
-)
+QUEUES = names.QUEUES
 Data = dict[str, t.Any]
 
 
@@ -98,21 +81,18 @@ class Queues:
         found = await self._insist(lambda: self.redis.blmove(f"{key}:wait", f"{key}:active", 1, "RIGHT", "LEFT"))
         return t.cast("str | None", found)
 
-    async def finish(self, queue: str, text: str, failure: str = "") -> None:
-        key = f"{PREFIX}:{queue}"
-        await self._insist(lambda: self.redis.lrem(f"{key}:active", 1, text))
-        if failure:
-            await self._insist(lambda: self.redis.lpush(f"{key}:failed", json.dumps(dict(json.loads(text), failedReason=failure))))
+    async def finish(self, queue: str, text: str) -> None:
+        await self._insist(lambda: self.redis.lrem(f"{PREFIX}:{queue}:active", 1, text))
 
     async def status(self, queue: str) -> dict[str, t.Any]:
         key = f"{PREFIX}:{queue}"
-        waiting, active, failed = [int(await self._insist(lambda name=name: self.redis.llen(f"{key}:{name}"))) for name in ("wait", "active", "failed")]
+        waiting, active = [int(await self._insist(lambda name=name: self.redis.llen(f"{key}:{name}"))) for name in ("wait", "active")]
         paused = bool(await self._insist(lambda: self.redis.exists(f"{key}:meta-paused")))
         return {
             "jobCounts": {
                 "active": active,
                 "completed": 0,
-                "failed": failed,
+                "failed": 0,
                 "delayed": 0,
                 "waiting": 0 if paused else waiting,
                 "paused": waiting if paused else 0,
@@ -128,8 +108,6 @@ class Queues:
             await self._insist(lambda: self.redis.delete(f"{key}:meta-paused"))
         elif command == "empty":
             await self._insist(lambda: self.redis.delete(f"{key}:wait"))
-        elif command == "clear-failed":
-            await self._insist(lambda: self.redis.delete(f"{key}:failed"))
 
     async def close(self) -> None:
         await self.redis.aclose()

@@ -73,6 +73,7 @@ class Settings(t.NamedTuple):
     trusted_proxies: tuple[str, ...]
     machine_learning_url: str
     machine_learning: bool
+    start_seconds: int
 
 
 def read_text(path: str) -> str:
@@ -250,6 +251,8 @@ def from_environment(environ: t.Mapping[str, str], exists: t.Callable[[str], boo
         config_file=environ.get("IMMICH_CONFIG_FILE", ""),
         trusted_proxies=trusted_proxies(environ),
         machine_learning_url=environ.get("IMMICH_MACHINE_LEARNING_URL") or "http://immich-machine-learning:3003",
+        # Not the original's: how much longer a start takes, between the migrations and the open port.
+        start_seconds=number(environ, "HOMELAB_STAND_IN_START_SECONDS", 0, 0, 3600),
         # Like the original: any other word leaves it on.
         machine_learning=environ.get("IMMICH_MACHINE_LEARNING_ENABLED") != "false",
     )

@@ -70,7 +70,7 @@ def check_folder(folder: str, marker: str, known: bool, stamp: str, log: logs.Lo
             handle.truncate()
             handle.write(stamp)
     except OSError as error:
-        log.error(f"Failed to {step} {marker}: {describe(error)}")
+        log.error(f"Failed to {step} {f'({marker})' if step == 'read' else marker}: {describe(error)}")
         # The original names the path inside the container for the reading only.
         shown = f': "<UPLOAD_LOCATION>/{folder}/.immich ({marker})' if step == "read" else f' "<UPLOAD_LOCATION>/{folder}/.immich'
         raise StorageError(f'Failed to {step}{shown} - {DOCS}"') from error

@@ -13,10 +13,12 @@ import signal
 import socket
 import typing as t
 
+import psycopg
+import psycopg_pool
 import yaml
 from aiohttp import web
 
-from immich_server import VERSION, config, database, logs, metrics, queues, settings, storage
+from immich_server import VERSION, config, database, logs, metrics, queues, settings, storage, watch
 
 
 class StartError(Exception):
@@ -58,6 +60,7 @@ class Worker:
 
     name = ""
     metrics_port = 0
+    in_maintenance = False
 
     def __init__(self, environment: settings.Settings) -> None:
         self.settings = environment
@@ -71,6 +74,7 @@ class Worker:
         # writes when the database and the folders are in order. So a bad start is always told once, by the same worker.
         self.go_read = self.go_write = -1
         self.runners: list[web.AppRunner] = []
+        self.status = 0
 
     async def run(self) -> int:
         """Work until SIGTERM. Errors of the start are raised."""
@@ -82,11 +86,27 @@ class Worker:
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
         if start.done():
             await start
+            looking = asyncio.ensure_future(self.watch_mode())
             await stop
+            looking.cancel()
         start.cancel()
         with contextlib.suppress(asyncio.CancelledError, asyncio.TimeoutError):
             await asyncio.wait_for(self.close(), 8)
-        return 0
+        return self.status
+
+    async def watch_mode(self) -> None:
+        """Maintenance mode is switched in the database, by immich-admin or another worker: all workers end, and the first process looks again."""
+        while not self.stopping.is_set():
+            await asyncio.sleep(1)
+            with contextlib.suppress(psycopg.Error, psycopg_pool.PoolTimeout):
+                mode = bool((await self.database.metadata("maintenance-mode") or {}).get("isMaintenanceMode"))
+                if mode != self.in_maintenance:
+                    self.tell_restart(mode)
+                    self.status = watch.RESTART
+                    self.stopping.set()
+
+    def tell_restart(self, mode: bool) -> None:
+        logs.Logger("MaintenanceService").log(f'Restarting due to event... {{"isMaintenanceMode":{str(mode).lower()}}}')
 
     async def start(self) -> None:
         logs.Options.worker = self.name.capitalize()
@@ -98,13 +118,17 @@ class Worker:
         await self.prepare()
         if self.go_write >= 0:
             os.write(self.go_write, b"1")
+        await asyncio.sleep(self.settings.start_seconds)
         logs.Logger("NestFactory").log("Starting Nest application...")
         await self.queues.wait_until_reachable()
+        await self.listen_for_metrics()
+        await self.begin()
+
+    async def listen_for_metrics(self) -> None:
         if self.settings.telemetry:
             app = web.Application()
             app.router.add_get("/metrics", self.serve_metrics)
             await self.serve(app, listen("", self.metrics_port))
-        await self.begin()
 
     async def wait_for_go(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,6 +141,7 @@ class Worker:
 
     async def prepare(self) -> None:
         """Checks before Valkey is needed."""
+        await self.check_storage()
 
     async def begin(self) -> None:
         """Start the worker's own work."""
@@ -135,7 +160,7 @@ class Worker:
 
     async def serve_metrics(self, request: web.Request) -> web.Response:
         await self.refresh_metrics()
-        return web.Response(text=self.registry.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=self.registry.render().encode(), content_type="text/plain")
 
     async def refresh_metrics(self) -> None:
         """Gauges that are read when asked for."""

@@ -69,7 +69,7 @@ def test_a_json_record_with_a_stack_is_one_line(capsys: pytest.CaptureFixture[st
     monkeypatch.setattr(logs.Options, "as_json", True)
     logs.Logger("X").error("bad", stack="Error: bad\n    at here")
     (line,) = capsys.readouterr().err.splitlines()
-    assert json.loads(line)["stack"] == ["Error: bad\n    at here"]
+    assert json.loads(line)["stack"] == "Error: bad\n    at here"
     assert json.loads(line)["pid"] == os.getpid()
 
 

@@ -95,7 +95,7 @@ def test_a_counter_exists_only_after_its_first_event() -> None:
     assert name not in registry.render()
     registry.count("job", name)
     registry.count("job", name)
-    assert f"# TYPE {name}_total counter\n{name}_total 2\n" in registry.render()
+    assert f'# TYPE {name}_total counter\n{name}_total{{otel_scope_name="nestjs-otel"}} 2\n' in registry.render()
 
 
 def test_groups_that_are_not_wanted_are_not_counted() -> None:
@@ -109,9 +109,9 @@ def test_groups_that_are_not_wanted_are_not_counted() -> None:
 def test_histograms_are_cumulative_and_labels_escaped() -> None:
     registry = metrics.Registry(["api"])
     for milliseconds in (3, 60, 99999):
-        registry.observe("api", "http_server_duration", milliseconds, http_route='a"b\\c')
+        registry.observe("api", "http_server_duration", milliseconds, path='a"b\\c')
     text = registry.render()
-    label = r'http_route="a\"b\\c"'
+    label = r'path="a\"b\\c",otel_scope_name="nestjs-otel"'
     assert f'http_server_duration_bucket{{{label},le="5"}} 1\n' in text
     assert f'http_server_duration_bucket{{{label},le="75"}} 2\n' in text
     assert f'http_server_duration_bucket{{{label},le="10000"}} 2\n' in text
@@ -121,8 +121,9 @@ def test_histograms_are_cumulative_and_labels_escaped() -> None:
 
 def test_the_host_group_has_values() -> None:
     rows = dict(line.rsplit(" ", 1) for line in metrics.Registry(["host"]).render().splitlines() if not line.startswith("#"))
-    assert float(rows["process_memory_usage"]) > 1e6
-    assert float(rows['system_memory_usage{system_memory_state="used"}']) > 1e6
+    scope = 'otel_scope_name="host-metrics",otel_scope_version="0.36.2"'
+    assert float(rows[f"process_memory_usage{{{scope}}}"]) > 1e6
+    assert float(rows[f'system_memory_usage{{system_memory_state="used",{scope}}}']) > 1e6
 
 
 # Dumps

@@ -45,7 +45,7 @@ def test_a_known_marker_that_is_gone_is_fatal_and_not_made_again(tmp_path: pathl
     assert str(caught.value).startswith(f'Failed to read: "<UPLOAD_LOCATION>/thumbs/.immich ({tmp_path}/thumbs/.immich) - Please see')
     assert not (tmp_path / "thumbs/.immich").exists()
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"ERROR [Microservices:StorageService] Failed to read {tmp_path}/thumbs/.immich: Error: ENOENT: no such file or directory" in line
+    assert f"ERROR [Microservices:StorageService] Failed to read ({tmp_path}/thumbs/.immich): Error: ENOENT: no such file or directory" in line
 
 
 def test_an_unmounted_library_is_fatal_and_stays_empty(tmp_path: pathlib.Path) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from immich_server import schema, versions
+from immich_server import names, schema, versions
 
 PGVECTOR, VECTORS, CHORD = versions.EXTENSIONS["pgvector"], versions.EXTENSIONS["pgvecto.rs"], versions.EXTENSIONS["vectorchord"]
 
@@ -84,10 +84,23 @@ def test_an_old_server_is_refused() -> None:
 
 
 def test_migrations_run_in_order_once_and_never_backwards() -> None:
-    names = [migration.name for migration in schema.MIGRATIONS]
-    assert names == sorted(names)
-    assert schema.pending([], names) == names
-    assert schema.pending(names[:1], names) == names[1:]
-    assert schema.pending(names, names) == []
+    known = names.MIGRATIONS
+    assert list(known) == sorted(set(known))
+    assert schema.pending([], known) == list(known)
+    assert schema.pending(known[:1], known) == list(known[1:])
+    assert schema.pending(known, known) == []
     with pytest.raises(schema.SchemaError, match="previously executed migration 9-Newer is missing"):
-        schema.pending([*names, "9-Newer"], names)
+        schema.pending([*known, "9-Newer"], known)
+
+
+def test_the_newer_release_knows_the_migrations_of_the_older_one_and_not_the_other_way_round() -> None:
+    newer = [*names.OLD_MIGRATIONS, *names.NEW_MIGRATIONS]
+    assert newer == sorted(set(newer))
+    assert schema.pending(names.OLD_MIGRATIONS, newer) == names.NEW_MIGRATIONS
+    with pytest.raises(schema.SchemaError, match=names.NEW_MIGRATIONS[0]):
+        schema.pending(newer, names.OLD_MIGRATIONS)
+
+
+def test_only_the_first_migration_makes_tables() -> None:
+    assert all(f"CREATE TABLE {name} " in schema.sql_of(names.MIGRATIONS[0]) for name in ("asset", "smart_search", "version_history"))
+    assert {schema.sql_of(name) for name in names.MIGRATIONS[1:]} == {""}
