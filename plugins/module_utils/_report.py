@@ -308,6 +308,7 @@ def container_facts(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]
         log = health.pop("log")
         health["last_log"] = log[-1] if log else None
         health["recent_failures"] = recent_failures(log)
+        health["starting_for"] = staleness.starting_for(found, time.time())
     security = host.get("SecurityOpt") or []
     return {
         "container_id": found.get("Id"),

@@ -8,8 +8,10 @@ Two digests stand in a label of the container: one of its unit (with drop-ins), 
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import itertools
+import re
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._commands import came_of
@@ -122,3 +124,14 @@ def health_of(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | Non
     streak = max(state.get("FailingStreak") or 0, len(list(itertools.takewhile(lambda entry: entry["exit_code"] != 0, reversed(log)))))
     retries = (((container or {}).get("Config") or {}).get("Healthcheck") or {}).get("Retries") or DEFAULT_RETRIES
     return {"status": "unhealthy" if status == "healthy" and streak >= retries else status, "failing_streak": streak, "log": log}
+
+
+def starting_for(container: t.Mapping[str, t.Any], now: float) -> int | None:
+    """Seconds since the start of a container that is not healthy yet and has time for it: its start period is not over. Else None."""
+    state, check = container.get("State") or {}, (container.get("Config") or {}).get("Healthcheck") or {}
+    # Ten digits of a second and the letter Z are more than Python 3.9 reads.
+    started = re.sub(r"\.\d+", "", state.get("StartedAt") or "").replace("Z", "+00:00")
+    if (state.get("Health") or {}).get("Status") != "starting" or not started:
+        return None
+    passed = int(now - datetime.datetime.fromisoformat(started).timestamp())
+    return max(passed, 0) if passed < (check.get("StartPeriod") or 0) / 1e9 else None

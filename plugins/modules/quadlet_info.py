@@ -323,6 +323,9 @@ units:
           description: Checks that failed after one had succeeded, of the last few that Podman keeps.
           type: list
           elements: dict
+        starting_for:
+          description: Seconds since the start of a container that is not healthy yet and whose start period is not over; null for any other.
+          type: int
     health_check:
       description: The check as Podman runs it.
       type: list

@@ -208,6 +208,9 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("services that systemd had to restart", lambda m: m.units[SERVER].update(n_restarts=2)),
     ("containers that podman does not call healthy", lambda m: m.units[ML]["health"].update(status="unhealthy")),
     ("containers that podman does not call healthy", lambda m: m.units[ML].update(health=None)),
+    ("containers that podman does not call healthy", lambda m: m.units[SERVER]["health"].update(status="starting", starting_for=None)),
+    ("containers that are still starting", lambda m: m.units[SERVER]["health"].update(status="starting", starting_for=20)),
+    ("containers that are still starting", lambda m: m.units[SERVER]["health"].update(status="starting", starting_for=0)),
     ("containers that podman does not call healthy", lambda m: m.units[ML]["health"].update(status="unhealthy", last_log={"output": "Traceback x"})),
     (
         "containers whose check failed now and then",
@@ -269,6 +272,14 @@ def test_a_fault_makes_its_own_rows_fail_and_no_others(rows: str, change: t.Call
 
 def test_a_good_day_has_no_findings_but_those_of_the_machine() -> None:
     assert Machine().unmet() == []
+
+
+def test_a_container_that_is_still_starting_is_told_with_its_time_and_nobody_is_told_to_restart_it() -> None:
+    machine = Machine()
+    machine.units[SERVER]["health"].update(status="starting", starting_for=20)
+    (told,) = [result for result in results(machine.all) if not result.ok]
+    assert (told.found, told.severity) == (["immich-server (for 20 s)"], "warning")
+    assert "restart" not in told.fix
 
 
 @pytest.mark.parametrize(("output", "told"), [("no response", "immich-ml: no response"), ("Traceback (most recent", "immich-ml: unhealthy")])

@@ -128,6 +128,15 @@ def test_the_cards_units(rendered):
     assert values(units["postgresql-immich.container"], "HealthCmd")[0].startswith("pg_isready -U immich -d immich && ")
 
 
+def test_a_server_that_was_asked_to_stop_has_not_failed(rendered):
+    assert values(rendered["card"]["units"]["immich-server.container"], "SuccessExitStatus") == ["143"]
+
+
+def test_the_check_is_the_cards_and_its_log_has_room_for_the_reason(rendered):
+    unit = rendered["card"]["units"]["immich-server.container"]
+    assert values(unit, "HealthCmd") == values(unit, "HealthStartupCmd") == ["curl -f http://localhost:2283/api/server/ping -sS"]
+
+
 def test_a_device_that_is_not_usable_is_told_and_left_out(rendered):
     made = rendered["lacking"]
     assert values(made["units"]["immich-server.container"], "AddDevice") == values(made["units"]["immich-ml.container"], "AddDevice") == []

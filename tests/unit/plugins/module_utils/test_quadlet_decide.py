@@ -448,5 +448,29 @@ def test_a_container_that_hangs_before_its_start_period_is_over_is_unhealthy(sta
     assert (found["status"], found["failing_streak"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "started", "period", "expected"),
+    [
+        ("starting", "2026-11-22T14:02:29.804404528Z", 300, 31),
+        ("starting", "2026-11-22T15:02:29.804404528+01:00", 300, 31),
+        ("starting", "2026-11-22T14:02:29Z", 300, 31),
+        ("starting", "2026-11-22T14:03:10.5Z", 300, 0),  # a clock that went back
+        ("starting", "2026-11-22T13:58:01Z", 300, 299),
+        ("starting", "2026-11-22T13:58:00Z", 300, None),
+        ("starting", "2026-11-22T14:02:29Z", 0, None),
+        ("healthy", "2026-11-22T14:02:29Z", 300, None),
+        ("unhealthy", "2026-11-22T14:02:29Z", 300, None),
+        ("starting", "", 300, None),
+    ],
+)
+def test_how_long_a_container_has_been_starting(status, started, period, expected):
+    container = {"State": {"Health": {"Status": status}, "StartedAt": started}, "Config": {"Healthcheck": {"StartPeriod": period * 10**9}}}
+    assert staleness.starting_for(container, 1795356180.0) == expected
+
+
+def test_a_container_without_a_check_is_not_starting():
+    assert staleness.starting_for({}, 1795356180.0) is None
+
+
 def test_a_container_without_a_check_has_no_health():
     assert staleness.health_of(None) is None and staleness.health_of({"State": {"Health": {"Status": ""}}}) is None
