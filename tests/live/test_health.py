@@ -29,8 +29,8 @@ def test_check(claim: Claim, podman: Podman, facts: Facts, absent: Absent) -> No
     assert kind in ("CMD", "CMD-SHELL")
     if kind == "CMD":  # a program and its arguments: the first words of each have to be there
         assert all(re.search(rf"(^|\s){re.escape(word)}", command) for word in claim.about["command"].split()), command
-    else:  # the card's command, and what comes after it only makes it stricter
-        assert re.fullmatch(re.escape(claim.about["command"]) + r"( && .*)?", command), command
+    else:  # the card's command, and what comes after it only makes it stricter, or says more of a failure
+        assert re.fullmatch(re.escape(claim.about["command"]) + r"( -sS)?( && .*)?", command), command
     assert (check["Interval"], check["StartPeriod"]) == (claim.about["interval"] * SECOND, claim.about["start"] * SECOND)
 
 
