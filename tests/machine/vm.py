@@ -80,8 +80,8 @@ class VirtualMachine(Machine):
 
 
 def find(name: str, place: pathlib.Path | None = None) -> Machine:
-    """The machine of that name, of the kind it was made as. Its directory is a name too: of a machine of any run."""
-    directory = pathlib.Path(name) if name.startswith("/") else (place or state_root()) / name
+    """The machine of that name, of the kind it was made as. Its whole directory is a name too: of a machine of any run."""
+    directory = (place or state_root()) / name
     kind = VirtualMachine if (directory / "vmlinuz").exists() else Machine
     return kind(directory.name, directory.parent)
 

@@ -126,7 +126,7 @@ def test_processes_of_a_dead_run_are_ended_and_no_others(top: pathlib.Path, chec
             assert process.stdout is not None
             assert process.stdout.read(1) == b">"
         assert sorted(runs.leftovers(place, owner)) == sorted(process.pid for process in ours)
-        assert runs.end_leftovers(place, owner) == 2
+        assert stale.remove_stale() == [f"removed of the run b ({checkout}): photos; processes ended: 2"]
         assert [process.wait(5) for process in ours] == [-9, -9]
         assert [process.poll() for process in others] == [None] * 4
     finally:
