@@ -66,7 +66,7 @@ class Machine:
             raise Failed(f"{shlex.join(command)}: status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
         return done
 
-    def talk(self, *command: str, answers: t.Sequence[tuple[str, str]], limit: float = 60) -> tuple[int, str]:
+    def talk(self, *command: str, answers: t.Sequence[tuple[str, str]], limit: float = 240) -> tuple[int, str]:
         """A command that asks: each answer is typed when its question is there. Status and both streams."""
         text = f"{AS_ACCOUNT} {shlex.join(command)}"
         child = subprocess.Popen([*self.ssh_command, self.name, text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

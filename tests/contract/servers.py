@@ -139,9 +139,9 @@ class Server:
     def state(self) -> str:
         return self.machine.podman("inspect", "--format", "{{.State.Status}}", self.name).stdout.strip()
 
-    def ended(self, limit: float = 120) -> Ended:
+    def ended(self) -> Ended:
         """Wait for the end of a start that has to fail."""
-        self.wait_for(lambda: self.state() == "exited", "the end of a bad start", limit)
+        self.wait_for(lambda: self.state() == "exited", "the end of a bad start")
         return self.end()
 
     def stop(self) -> Ended:

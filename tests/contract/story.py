@@ -61,7 +61,7 @@ def migrations(server: Server, seen: Seen) -> t.Any:
 
 def public(server: Server, seen: Seen) -> dict[str, Answer]:
     # The release that starts is written down by the slower worker.
-    server.wait_for(lambda: bool(server.api.get("/api/server/version-history").json), "the version history", 60)
+    server.wait_for(lambda: bool(server.api.get("/api/server/version-history").json), "the version history")
     paths = ("ping", "version", "config", "features", "media-types", "about", "version-history", "theme")
     return {name: server.api.get(f"/api/server/{name}") for name in paths}
 
@@ -131,7 +131,7 @@ def upload(server: Server, seen: Seen) -> dict[str, t.Any]:
     found["original"] = server.api.get(f"/api/assets/{asset}/original")
     for size in ("preview", "thumbnail"):
         path = f"/api/assets/{asset}/thumbnail?size={size}"
-        server.wait_for(lambda path=path: server.api.get(path).status == 200, f"the {size}", 60)
+        server.wait_for(lambda path=path: server.api.get(path).status == 200, f"the {size}")
         found[size] = server.api.get(path)
     found["asset"] = server.api.get(f"/api/assets/{asset}")
     found["missing"] = server.api.get("/api/assets/00000000-0000-4000-8000-000000000000/original")
@@ -142,7 +142,7 @@ def failing(server: Server, seen: Seen) -> dict[str, t.Any]:
     """A photo cut in the middle is taken, and its thumbnail fails."""
     found: dict[str, t.Any] = {"upload": server.api.upload(photo.a_photo(damaged=True), "cut.jpg", fields(server, "cut.jpg"))}
     name = "immich_jobs_asset_generate_thumbnails_failed_total"
-    server.wait_for(lambda: name in server.clients["microservices metrics"].get("/metrics").text, "the failed job in the metrics", 60)
+    server.wait_for(lambda: name in server.clients["microservices metrics"].get("/metrics").text, "the failed job in the metrics")
     found["timed lines"] = server.lines()
     found["lines"] = [text for _seconds, text in found["timed lines"]]
     return found
@@ -179,7 +179,7 @@ def libraries(server: Server, seen: Seen) -> dict[str, Answer]:
 
 def metrics(server: Server, seen: Seen) -> dict[str, Answer]:
     counted = "immich_jobs_asset_detect_faces_"
-    server.wait_for(lambda: counted in server.clients["microservices metrics"].get("/metrics").text, "the last job in the metrics", 60)
+    server.wait_for(lambda: counted in server.clients["microservices metrics"].get("/metrics").text, "the last job in the metrics")
     return {name: server.clients[name].get("/metrics") for name in ("api metrics", "microservices metrics")}
 
 
@@ -205,9 +205,9 @@ def is_maintenance(server: Server) -> bool:
 
 def maintenance(server: Server, seen: Seen) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {"enable": server.admin("enable-maintenance-mode")}
-    server.wait_for(lambda: is_maintenance(server), "the maintenance mode", 60)
+    server.wait_for(lambda: is_maintenance(server), "the maintenance mode")
     # The worker of the jobs ends a moment later.
-    server.wait_for(lambda: not server.clients["microservices metrics"].get("/metrics").status, "the end of the jobs", 30)
+    server.wait_for(lambda: not server.clients["microservices metrics"].get("/metrics").status, "the end of the jobs")
     anonymous = Client(server.api.path)
     paths = ("/api/server/config", "/api/server/ping", "/api/server/version", "/api/server/features", "/api/users/me", "/api/assets/statistics", "/")
     found.update({path: anonymous.get(path) for path in paths})
@@ -219,7 +219,7 @@ def maintenance(server: Server, seen: Seen) -> dict[str, t.Any]:
     found["again"] = server.admin("enable-maintenance-mode")
     found["lines"] = [text for _seconds, text in server.lines()]
     found["disable"] = server.admin("disable-maintenance-mode")
-    server.wait_for(lambda: not is_maintenance(server) and server.is_ready(), "the end of the maintenance mode", 120)
+    server.wait_for(lambda: not is_maintenance(server) and server.is_ready(), "the end of the maintenance mode")
     found["disable again"] = server.admin("disable-maintenance-mode")
     found["after"] = anonymous.get("/api/server/config")
     return found
@@ -234,7 +234,7 @@ def as_json(server: Server, seen: Seen) -> list[str]:
     server.start_and_wait(IMMICH_LOG_FORMAT="json")
     server.api.post("/api/auth/login", {"email": ADMIN["email"], "password": "not this"})
     server.api.upload(photo.a_photo(damaged=True), "cut.jpg", fields(server, "cut.jpg"))
-    server.wait_for(lambda: "Unable to run job handler" in server.log(), "the failed job in the log", 60)
+    server.wait_for(lambda: "Unable to run job handler" in server.log(), "the failed job in the log")
     return server.stop().log.splitlines()
 
 
