@@ -1,6 +1,6 @@
 # Short commands; the work is done by the scripts they name. Each sets up what it needs and is safe to repeat.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test test-more test-vm build docs clean
+.PHONY: help demo demo-down check test test-more test-vm mutants build docs clean
 
 help: ## list what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1\t\2/p' Makefile | expand -t 18
@@ -28,6 +28,10 @@ test-more: ## the scenarios that take too long for CI, or run on the next Debian
 test-vm: ## memory limits, a reboot and a power cut, in a virtual machine: minutes with KVM, over an hour without
 	@tests/setup vm
 	@tests/run molecule/vm
+
+mutants: ## damage the product in every way that tests/mutants knows, and tell what no test notices
+	@tests/setup
+	@tests/mutate
 
 build: ## the collection's tarball, in dist/
 	@tests/setup check

@@ -54,6 +54,19 @@ CASES = {
         "immich_allow_setup": True,
         "immich_ml_urls": ["http://one:3003", "http://two:3003"],
     },
+    "options": {
+        **host(),
+        "immich_split_workers": True,
+        "immich_publish": "127.0.0.1:2283",
+        "immich_trusted_proxies": ["10.89.2.69", "10.89.4.69"],
+        "immich_log_format": "json",
+        "immich_telemetry": ["host", "api"],
+        "immich_database_external": {"host": "db", "ssl_mode": "verify-full"},
+        "immich_database_password": "TestPassword1",
+        "immich_settings": {"trash": {"dayss": 7}},
+        "immich_admin": ADMIN,
+        "immich_external_libraries": [{"name": "scans", "path": "/srv/scans", "owner": ADMIN["email"], "exclusion_patterns": []}],
+    },
 }
 
 
@@ -135,6 +148,46 @@ def test_a_server_that_was_asked_to_stop_has_not_failed(rendered):
 def test_the_check_is_the_cards_and_its_log_has_room_for_the_reason(rendered):
     unit = rendered["card"]["units"]["immich-server.container"]
     assert values(unit, "HealthCmd") == values(unit, "HealthStartupCmd") == ["curl -f http://localhost:2283/api/server/ping -sS"]
+
+
+def test_the_cards_health_limits_and_storage(rendered):
+    made = rendered["card"]
+    keys = ("HealthInterval", "HealthStartPeriod", "MemoryMax", "WantedBy")
+    assert {name: [*(values(text, key)[0] for key in keys)] for name, text in made["units"].items()} == {
+        "immich-ml.container": ["30s", "600s", "4G", "default.target"],
+        "immich-server.container": ["30s", "300s", "4G", "default.target"],
+        "postgresql-immich.container": ["30s", "30s", "1G", "default.target"],
+        "redis-immich.container": ["30s", "15s", "512M", "default.target"],
+    }
+    assert "POSTGRES_INITDB_ARGS=--data-checksums" in values(made["units"]["postgresql-immich.container"], "Environment")
+    assert values(made["units"]["postgresql-immich.container"], "HealthCmd")[0].endswith("/usr/local/bin/healthcheck.sh; fi")
+    assert {item["path"].rpartition("/")[2]: item.get("nocow") for item in made["directories"]} == {
+        "immich": False,
+        "postgresql-immich": True,
+        "immich-ml-cache": True,
+        "redis-immich": None,
+    }
+    assert re.findall(r"^DB_PASSWORD.*$", made["files"]["immich-server.env"], re.MULTILINE) == ["DB_PASSWORD_FILE=/run/secrets/immich-db-password"]
+
+
+def test_what_people_have_who_do_not_have_the_card(rendered):
+    made = rendered["options"]
+    server, work = (made["units"][f"immich-{name}.container"] for name in ("server", "microservices"))
+    assert made["containers"] == ["redis-immich", "immich-ml", "immich-server", "immich-microservices"]
+    assert values(server, "PublishPort") == ["127.0.0.1:2283:2283"] and not values(work, "PublishPort")
+    assert "/srv/scans:/external/scans:ro" in values(server, "Volume")
+    assert "immich-settings,type=mount,target=immich-settings.json,mode=0400" in values(server, "Secret")
+    for name, include in (("server", "api"), ("microservices", "microservices")):
+        env = dict(line.split("=", 1) for line in made["files"][f"immich-{name}.env"].splitlines() if not line.startswith("#"))
+        wanted = {
+            "IMMICH_WORKERS_INCLUDE": include,
+            "IMMICH_TRUSTED_PROXIES": "10.89.2.69,10.89.4.69",
+            "IMMICH_LOG_FORMAT": "json",
+            "IMMICH_TELEMETRY_INCLUDE": "host,api",
+            "DB_SSL_MODE": "verify-full",
+        }
+        assert {key: env.get(key) for key in wanted} == wanted
+    assert made["request"]["unknown_settings"] == ["trash.dayss is not a setting (did you mean trash.days?)"]
 
 
 def test_a_device_that_is_not_usable_is_told_and_left_out(rendered):
