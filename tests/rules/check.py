@@ -34,8 +34,15 @@ import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent
 SUITES = HERE / "suites"
-BATCH = 12  # suites in one process of promtool
+BATCH = 24  # situations in one process of promtool
 LOADER: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# One for which 0x60, sixty times nothing, is no number of base 16.
+SUITE_LOADER: t.Any = type("SuiteLoader", (LOADER,), {})
+INT = "tag:yaml.org,2002:int"
+SUITE_LOADER.yaml_implicit_resolvers = {
+    first: [(tag, re.compile(r"[-+]?(0|[1-9][0-9]*)$") if tag == INT else pattern) for tag, pattern in pairs]
+    for first, pairs in LOADER.yaml_implicit_resolvers.items()
+}
 
 
 def promtool() -> str:
@@ -64,12 +71,19 @@ def test(paths: t.Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
     return {pathlib.Path(path): done.stderr for path, said in verdicts.items() if "SUCCESS" not in said}
 
 
+class Situation(t.NamedTuple):
+    """One test of a suite, in a file of its own: of a damaged rule each is asked by itself."""
+
+    name: str
+    text: str
+    weight: float
+
+
 class Suite(t.NamedTuple):
     name: str
     text: str
-    cases: int
+    situations: t.Sequence[Situation]
     reads: frozenset[str]  # VARIANT/GROUP.yml
-    weight: float
 
 
 def suites() -> list[Suite]:
@@ -84,10 +98,18 @@ def suites() -> list[Suite]:
 
 
 def _suite(name: str, text: str) -> Suite:
-    content = yaml.load(text, LOADER)
-    # evaluations are what takes the time
-    steps = sum(max(_minutes(row["eval_time"]) for row in case["promql_expr_test"]) for case in content["tests"]) / _minutes(content["evaluation_interval"])
-    return Suite(name, text, len(content["tests"]), frozenset(content["rule_files"]), steps)
+    content = yaml.load(text, SUITE_LOADER)
+    rest = {key: value for key, value in content.items() if key != "tests"}
+    situations = [
+        # evaluations are what takes the time
+        Situation(
+            f"{name}.{number}",
+            json.dumps({**rest, "tests": [one]}),
+            max(_minutes(row["eval_time"]) for row in one["promql_expr_test"]) / _minutes(content["evaluation_interval"]),
+        )
+        for number, one in enumerate(content["tests"])
+    ]
+    return Suite(name, text, situations, frozenset(content["rule_files"]))
 
 
 def _minutes(text: str | float) -> float:
@@ -140,29 +162,42 @@ def check_suites(folder: pathlib.Path, chosen: t.Sequence[Suite]) -> list[str]:
 
 
 def survivors(folder: pathlib.Path, damaged: list[mutants.Mutant], chosen: t.Sequence[Suite]) -> list[tuple[mutants.Mutant, list[str]]]:
-    """Those that no suite noticed, with the suites that were asked. The quickest suites are asked first."""
+    """Those that no situation noticed, with the suites that were asked. The likely situations are asked first, and more of them in each turn."""
     alive = dict(enumerate(damaged))
-    to_ask = {number: _order(mutant, [suite for suite in chosen if f"{mutant.variant}/{mutant.group}.yml" in suite.reads]) for number, mutant in alive.items()}
+    asked = {number: [suite for suite in chosen if f"{mutant.variant}/{mutant.group}.yml" in suite.reads] for number, mutant in alive.items()}
+    to_ask = {number: _order(mutant, asked[number]) for number, mutant in alive.items()}
+    single = {folder / f"{situation.name}.test.yml": situation for suite in chosen for situation in suite.situations}
+    for path, situation in single.items():
+        path.write_text(situation.text, encoding="utf-8")
+    for wrong in parallel(test, batches(list(single))):
+        if wrong:
+            raise RuntimeError(f"alone, these fail without any damage: {wrong}")
     for number, mutant in alive.items():
         place = folder / "mutants" / str(number)
         write(place / mutant.variant / f"{mutant.group}.yml", {"groups": [mutant.rules]})
         for path in (folder / mutant.variant).glob("*.yml"):
             if path.stem != mutant.group:
                 (place / mutant.variant / path.name).symlink_to(path)
-        for suite in to_ask[number]:
-            (place / f"{suite.name}.test.yml").symlink_to(folder / f"{suite.name}.test.yml")
-    for turn in range(max(map(len, to_ask.values()), default=0)):
-        places = [folder / "mutants" / str(number) / f"{to_ask[number][turn].name}.test.yml" for number in alive if turn < len(to_ask[number])]
-        for killed in parallel(test, [places[start : start + BATCH] for start in range(0, len(places), BATCH)]):
+        for situation in to_ask[number]:
+            (place / f"{situation.name}.test.yml").symlink_to(folder / f"{situation.name}.test.yml")
+    begin, end = 0, 1
+    while any(begin < len(to_ask[number]) for number in alive):
+        places = [folder / "mutants" / str(number) / f"{situation.name}.test.yml" for number in alive for situation in to_ask[number][begin:end]]
+        for killed in parallel(test, batches(places)):
             for path in killed:
                 alive.pop(int(path.parent.name), None)
-    return [(mutant, [suite.name for suite in to_ask[number]]) for number, mutant in alive.items()]
+        begin, end = end, end * 2
+    return [(mutant, [suite.name for suite in asked[number]]) for number, mutant in alive.items()]
 
 
-def _order(mutant: mutants.Mutant, reading: list[Suite]) -> list[Suite]:
+def batches(paths: t.Sequence[pathlib.Path]) -> list[t.Sequence[pathlib.Path]]:
+    return [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+
+
+def _order(mutant: mutants.Mutant, reading: t.Iterable[Suite]) -> list[Situation]:
     """Those first that speak of the rule, the quick ones first."""
     name = mutants.family_name(mutant.rule)
-    return sorted(reading, key=lambda suite: (name not in suite.text, suite.weight))
+    return sorted((situation for suite in reading for situation in suite.situations), key=lambda situation: (name not in situation.text, situation.weight))
 
 
 def main() -> int:
@@ -179,7 +214,7 @@ def main() -> int:
         check_dashboard(folder)
         chosen = [suite for suite in suites() if not wanted or suite.name.split("@")[0] in wanted]
         failures = check_suites(folder, chosen)
-        cases = sum(suite.cases for suite in chosen)
+        cases = sum(len(suite.situations) for suite in chosen)
         print(f"{len(groups)} variants, {sum(len(group['rules']) for group in groups['default'])} rules, {cases} situations in {len(chosen)} suites")
         if failures:
             print("\n".join(failures))
