@@ -33,7 +33,7 @@ LAYERS = {
         "somebody outside, with a browser",
         (
             *("chromium", "chromium-driver", "python3-selenium", "fonts-dejavu-core", "fonts-liberation", "fonts-noto-color-emoji"),
-            *("nodejs", "npm", "restic", "curl", "openssl"),
+            *("nodejs", "npm", "restic", "curl", "openssl", "ffmpeg", "libimage-exiftool-perl"),
         ),
         script="client",
     ),
