@@ -11,6 +11,7 @@ git would answer that all of .build is ignored, upon which they look at nothing 
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import os
 import pathlib
@@ -49,13 +50,20 @@ def main() -> int:
     if pathlib.PurePath("galaxy.yml") not in files:
         print(f"{ROOT} is no git checkout of the collection", file=sys.stderr)
         return 1
+    TREE.mkdir(parents=True, exist_ok=True)
+    with open(ROOT / ".build/tree.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two scenarios at once
+        lay_out(files)
+    return 0
+
+
+def lay_out(files: set[pathlib.PurePath]) -> None:
     folders = {parent for name in files for parent in name.parents}
     if not (TREE / ".git").is_dir():
-        TREE.mkdir(parents=True, exist_ok=True)
         subprocess.run(["git", "init", "-q", "-b", "main", str(TREE)], check=True)
     for path in sorted(TREE.rglob("*"), reverse=True):
         name = path.relative_to(TREE)
-        if name.parts[0] == ".git":
+        if name.parts[0] == ".git" or "__pycache__" in name.parts:  # somebody may be about to import
             continue
         is_folder = path.is_dir() and not path.is_symlink()
         if name not in (folders if is_folder else files):
@@ -66,7 +74,6 @@ def main() -> int:
             remove(copy)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
-    return 0
 
 
 if __name__ == "__main__":
