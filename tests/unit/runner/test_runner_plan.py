@@ -85,3 +85,9 @@ def test_names_are_told_apart() -> None:
 
 def test_check_wants_neither_root_nor_machines() -> None:
     assert [step.name for step in steps.groups(steps.scenarios())["check"].steps if step.root] == []
+
+
+def test_a_scenario_that_wants_a_real_immich_is_run_only_where_there_is_one() -> None:
+    commands = {step.name: step.command for step in steps.groups(["minimal", "real"])["all"].wide}
+    assert commands["molecule/real"] == ("python", "tests/images/if_real.py", "molecule", "test", "-s", "real")
+    assert commands["molecule/minimal"] == ("molecule", "test", "-s", "minimal")
