@@ -106,8 +106,7 @@ class Run:
 
     def begin(self) -> None:
         clear_dead_runs()
-        if self.knows_runs:
-            self.machines("destroy", "--stale")
+        self.machines("destroy", "--stale")
 
     def finish(self) -> None:
         """Nobody wants what still runs."""
@@ -122,10 +121,6 @@ class Run:
         remove(CACHE / "molecule" / self.name)
         write_durations(self.seconds)
 
-    @property
-    def knows_runs(self) -> bool:
-        return "--stale" in subprocess.run([AS_ROOT, MACHINE, "destroy", "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
-
     def machines(self, *words: str, env: t.Mapping[str, str] | None = None) -> bool:
         return subprocess.run([AS_ROOT, MACHINE, *words], check=False, env=env or self.environment, stdin=subprocess.DEVNULL).returncode == 0
 
@@ -133,8 +128,7 @@ class Run:
         """What a step made for itself goes with it; a demo that somebody left running stays."""
         if not child.step.root:
             return
-        which = "--run" if self.knows_runs else f"{child.step.name.rpartition('/')[2]}-photos"
-        if not self.machines("destroy", which, env=child.env):
+        if not self.machines("destroy", "--run", env=child.env):
             self.outcomes.append(Outcome("cleanup", FAILED, f"machines of {child.step.name} could not be removed"))
 
     # ---- steps
