@@ -67,10 +67,17 @@ def test_errors_go_to_the_standard_error_with_their_stack(capsys: pytest.Capture
 
 def test_a_json_record_with_a_stack_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs.Options, "as_json", True)
-    logs.Logger("X").error("bad", stack="Error: bad\n    at here")
+    logs.Logger("X").error("bad", stack="Error: bad\n    at here", correlation="abcd1234")
     (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["context"] == "X"  # neither worker nor request
     assert json.loads(line)["stack"] == "Error: bad\n    at here"
     assert json.loads(line)["pid"] == os.getpid()
+
+
+def test_a_worker_may_log_under_another_process_number(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs.Options, "pid", 2)
+    logs.Logger("X").log("said")
+    assert capsys.readouterr().out.startswith("[Nest] 2  - ")
 
 
 def test_the_level_hides_what_is_below_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def test_defaults_are_those_of_the_original() -> None:
     assert made.workers == ("api", "microservices")
     assert (made.allow_setup, made.ignore_mount_errors, made.skip_migrations, made.color, made.log_json) == (True, False, False, True, False)
     assert made.machine_learning_url == "http://immich-machine-learning:3003"
+    assert made.start_seconds == 0
 
 
 @pytest.mark.parametrize("name", ["DB_URL", "DB_HOSTNAME", "DB_DATABASE_NAME", "DB_USERNAME", "DB_PASSWORD", "REDIS_PASSWORD"])
@@ -136,3 +137,9 @@ def test_the_media_location_is_the_one_place_there_is(there: list[str], chosen: 
 )
 def test_forwarded_addresses_count_as_far_as_they_are_trusted(peer: str, forwarded: str, client: str) -> None:
     assert settings.client_address(peer, forwarded, load().trusted_proxies) == client
+
+
+def test_a_slow_start_can_be_asked_for() -> None:
+    assert load(HOMELAB_STAND_IN_START_SECONDS="20").start_seconds == 20
+    with pytest.raises(settings.BadEnvironment, match="HOMELAB_STAND_IN_START_SECONDS"):
+        load(HOMELAB_STAND_IN_START_SECONDS="soon")
