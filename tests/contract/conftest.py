@@ -30,6 +30,8 @@ from contract.servers import Face, Server
 
 NAME = "contract"
 AT_A_TIME = 2
+# Told and never judged: seconds from the start on an empty database to the first answer.
+STARTS = pytest.StashKey[dict[str, float]]()
 
 
 @functools.cache
@@ -80,6 +82,8 @@ def stories(request: pytest.FixtureRequest) -> t.Iterator[dict[Face, story.Seen]
             for face, seen in told.items():
                 if face.kind == "real":
                     expected.write(face.version, {name: function(seen) for name, function in facts.CLAIMS.items()})
+        begun = {slug(face): seen.values.get("start") for face, seen in told.items()}
+        request.config.stash[STARTS] = {name: start["first answer"] - start["begun"] for name, start in begun.items() if start}
         yield told
 
 
@@ -99,5 +103,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.line(" " * width + "".join(f"  {name:>14}" for name in columns))
     for row, cells in outcomes.items():
         terminalreporter.line(f"{row:{width}}" + "".join(f"  {cells.get(name, '-'):>14}" for name in columns))
+    starts = config.stash.get(STARTS, {})
+    terminalreporter.line(f"{'(seconds to the first answer)':{width}}" + "".join(f"  {starts.get(name, 0):>14.1f}" for name in columns))
     if faces()[1]:
         terminalreporter.line(faces()[1])
