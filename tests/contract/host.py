@@ -100,9 +100,9 @@ def config_of(name: str) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def throw_away(name: str) -> t.Iterator[None]:
+def throw_away(name: str, environment: t.Mapping[str, str]) -> t.Iterator[None]:
     """A machine with all images, gone afterwards."""
-    subprocess.run([str(TOOL), "create", name], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([str(TOOL), "create", name], check=True, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
     try:
         yield
     finally:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 import traceback
@@ -41,7 +42,7 @@ def observe(server: Server) -> Seen:
         begun = time.monotonic()
         try:
             seen.values[name] = step(server, seen)
-        except (Failed, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except (Failed, subprocess.SubprocessError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
             seen.errors[name] = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         print(f"{server.face.title}: {name}: {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
     return seen
