@@ -235,6 +235,7 @@ class Machine:
         )
 
     def start(self) -> None:
+        (self.dir / "hostname").write_text(f"{self.hostname}\n")
         (self.dir / "links").write_text(network.links(self.name, self.networks))
         (self.dir / "hosts").write_text(self.hosts())
         with open(self.dir / "console.log", "ab") as console:
