@@ -8,14 +8,19 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import shutil
+import subprocess
 import sys
 import typing as t
 
 import archive
 import immich
 import recipes
+import upstream
 from builder import Builder, BuildError, check_host, plan, say
 
+# An inventory with other references, for those who have the images elsewhere under other digests.
+INVENTORY = "HOMELAB_TEST_UPSTREAM_INVENTORY"
 DEFAULT_CACHE = "/var/cache/patriark-homelab-test"
 
 
@@ -31,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         ("path", "print the path of a built image; fails when it is not built", None),
         ("hash", "print the hash of what defines the named images (all, if none is named)", "*"),
         ("list", "print name, reference, kind and state of every image", ""),
+        ("upstream", "fetch upstream's images of examples/card that are not in the cache; prints each reference and its digest", ""),
         ("which", "print the sentence that says which Immich a run has", ""),
     ):
         sub = commands.add_parser(command, help=text, description=text)
@@ -48,9 +54,11 @@ def main(arguments: t.Sequence[str]) -> int:
         chosen = immich.choose()
         if options.command == "which":
             print(chosen.kind if options.kind else chosen.sentence)
+        elif options.command == "upstream":
+            fetch_upstream(os.path.join(builder.cache, "upstream"))
         else:
             about_images(options, builder, {image.name: image for image in recipes.images(chosen)})
-    except (BuildError, archive.Damaged, immich.Unclear) as error:
+    except (BuildError, archive.Damaged, immich.Unclear, upstream.Unavailable) as error:
         say(str(error))
         return 1
     except OSError as error:
@@ -59,6 +67,19 @@ def main(arguments: t.Sequence[str]) -> int:
         say(f"no room left in {builder.cache}: free some, or let HOMELAB_TEST_CACHE name a directory on a larger disk. What was half made is gone.")
         return 1
     return 0
+
+
+def fetch_upstream(directory: str) -> None:
+    if shutil.which("skopeo") is None:
+        raise BuildError(f"skopeo is not here, which fetches upstream's images: run tests/setup with {immich.VARIABLE}={immich.UPSTREAM}")
+    python = immich.checkout() / ".venv/bin/python"
+    if not python.exists():
+        raise BuildError("no .venv here, whose Ansible knows the card's images: run tests/setup")
+    more = os.environ.get(INVENTORY)
+    command = [str(python), "-B", str(immich.HERE / "card.py"), *([more] if more else [])]
+    store = upstream.Store(directory, say=say)
+    for reference in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split():
+        print(reference, store.fetch(reference))
 
 
 def about_images(options: argparse.Namespace, builder: Builder, images: dict[str, recipes.Image]) -> None:

@@ -70,13 +70,16 @@ def checksum(directory: str | os.PathLike[str], name: str) -> str:
     raise Unclear(f"{sums} does not name {name}: copy both anew from where they came from")
 
 
+def checkout(here: pathlib.Path = HERE) -> pathlib.Path:
+    """Of which this folder is a part, or a part of a copy."""
+    root = here.parents[1]
+    return root.parents[len(COPY) - 1] if root.parts[-len(COPY) :] == COPY else root
+
+
 def beside(here: pathlib.Path) -> list[pathlib.Path]:
     """Where builds may lie beside the checkout; for a worktree of git, beside the checkout it belongs to as well."""
-    checkout = here.parents[1]
-    if checkout.parts[-len(COPY) :] == COPY:
-        checkout = checkout.parents[len(COPY) - 1]
-    found = [checkout.parent / "shared" / "real-immich"]
-    link = checkout / ".git"
+    found = [checkout(here).parent / "shared" / "real-immich"]
+    link = checkout(here) / ".git"
     if link.is_file():
         git = pathlib.Path(link.read_text(encoding="utf-8").partition("gitdir:")[2].strip())
         if git.parent.name == "worktrees":  # .../CHECKOUT/.git/worktrees/NAME
