@@ -64,6 +64,7 @@ def ansible_version() -> str:
 
 def deploy(kind: type[Machine], example: str, stocked: pathlib.Path, inventory: pathlib.Path, folder: pathlib.Path) -> None:
     rootfs.say(f"deploying examples/{example} (once, a minute or two)")
+    rootfs.need_room(2 * stocked.stat().st_blocks * 512)
     machine = kind("deploy", runs.claim_for_build())
     machine.create(stocked, hostname="photos")
     try:

@@ -46,7 +46,7 @@ exec systemd-nspawn "$@"
 
 class Machine:
     boot_deadline = 120.0
-    stop_deadline = STOP_DEADLINE
+    stop_deadline = 120.0  # systemd itself ends what does not stop after 90
     mark = "root"  # what below the machine's directory is an argument of its supervisor, and of no other process
 
     def __init__(self, name: str, place: pathlib.Path | None = None) -> None:

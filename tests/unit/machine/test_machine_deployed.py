@@ -8,6 +8,7 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 import deployed
@@ -174,3 +175,30 @@ def test_only_the_newest_are_kept_of_a_kind(cache: pathlib.Path) -> None:
     for kind in ("deployed-no-trixie", "deployed-no-trixie-ml"):
         kept = sorted(path.name for path in cache.glob(f"{kind}-{'?' * 16}.disks"))
         assert kept == [f"{kind}-{number:016x}.disks" for number in range(2, rootfs.KEEP + 2)]
+
+
+SLOW = """
+import pathlib, sys
+import rootfs
+rootfs.CACHE = pathlib.Path(sys.argv[1])
+def make(folder):
+    folder.mkdir()
+    print("begun", flush=True)
+    sys.stdin.read()
+    (folder / "disk.img").write_text("theirs")
+rootfs.cached("deployed-card-trixie", "0" * 16, make, suffix=".disks")
+"""
+
+
+def test_who_comes_second_waits_and_has_what_the_first_made(cache: pathlib.Path) -> None:
+    command = [sys.executable, "-c", SLOW, str(cache)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=pathlib.Path(rootfs.__file__).parent) as builder:
+        assert builder.stdout is not None and builder.stdin is not None and builder.stdout.readline() == b"begun\n"
+        found: list[pathlib.Path] = []
+        second = threading.Thread(target=lambda: found.append(rootfs.cached("deployed-card-trixie", "0" * 16, disks, suffix=".disks")))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive() and not found
+        builder.stdin.close()
+        second.join()
+    assert (found[0] / "disk.img").read_text() == "theirs"
