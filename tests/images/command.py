@@ -76,7 +76,7 @@ def fetch_upstream(directory: str) -> None:
     if not python.exists():
         raise BuildError("no .venv here, whose Ansible knows the card's images: run tests/setup")
     more = os.environ.get(INVENTORY)
-    command = [str(python), "-B", str(immich.HERE / "card.py"), *([more] if more else [])]
+    command = [str(python), "-B", str(immich.HERE / "card_images.py"), *([more] if more else [])]
     store = upstream.Store(directory, say=say)
     for reference in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split():
         print(reference, store.fetch(reference))

@@ -12,7 +12,7 @@ import pathlib
 import threading
 import typing as t
 
-import card
+import card_images
 import command
 import pytest
 import serve
@@ -85,7 +85,7 @@ def test_a_reference_has_a_name_a_tag_and_a_digest(text: str, parts: tuple[str, 
 
 
 def test_the_card_asks_for_all_of_its_images_and_those_of_immich_by_digest() -> None:
-    found = card.references()
+    found = card_images.references()
     assert {one.rpartition("/")[2].partition(":")[0] for one in found} == {
         *("immich-server", "immich-machine-learning", "postgres", "valkey", "traefik"),
         *("prometheus", "alertmanager", "blackbox-exporter", "node-exporter", "grafana"),
@@ -96,7 +96,7 @@ def test_the_card_asks_for_all_of_its_images_and_those_of_immich_by_digest() -> 
 def test_an_inventory_of_ones_own_wins_and_what_is_switched_off_is_not_asked_for(tmp_path: pathlib.Path) -> None:
     own = tmp_path / "own.yml"
     own.write_text("all: {vars: {monitoring_grafana_enabled: false, immich_version: v2.4.1, traefik_image: here/traefik:v1}}")
-    found = card.references(own)
+    found = card_images.references(own)
     assert "here/traefik:v1" in found
     assert "ghcr.io/immich-app/immich-server:v2.4.1" in found
     assert not any("grafana" in one for one in found)
