@@ -18,6 +18,8 @@ import typing as t
 from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import Service
+from ansible_collections.patriark.homelab.plugins.module_utils._pull import Puller
+from ansible_collections.patriark.homelab.plugins.module_utils._pull_plan import Pull
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
 _SUCCESS = re.compile(r"^\w+_config_last_reload_successful (\S+)$", re.MULTILINE)
@@ -82,9 +84,11 @@ class Reloading(Service):
         recipe = self.recipe
         if not recipe.check:
             return []
-        if self.session.module.check_mode and not self.image_there():
-            self.tried = False  # to pull it would change the host
-            return []
+        if not self.image_there():
+            if self.session.module.check_mode:
+                self.tried = False  # to pull it would change the host
+                return []
+            self._bring()
         made = ["run", "--rm", "--network", "none", "--read-only", "--cap-drop", "all", "--security-opt", "label=disable", "--log-driver", "none"]
         made += ["--no-healthcheck", "--user", "0:0", "--entrypoint", recipe.check[0], "--volume", f"{staged}:{recipe.seen_at}:ro"]
         rc, out, err = self.session.podman(*made, recipe.image, *recipe.check[1:])
@@ -94,6 +98,13 @@ class Reloading(Service):
         if rc in (125, 126, 127):
             raise SessionError(f"{recipe.image} could not try the files of {self.directory}: {told}")
         return [Finding(self.directory, told, f"{recipe.container} keeps what it has; a restart with this would not come up")]
+
+    def _bring(self) -> None:
+        """Before podman run does, which would say less of a registry that fails, and may wait for it without end."""
+        puller = Puller(self.session)
+        puller.run([Pull(self.recipe.container, self.recipe.image)])
+        if puller.findings:
+            raise SessionError(f"nothing was changed: {puller.findings[0]}")
 
     def reload(self) -> None:
         name = self.recipe.container

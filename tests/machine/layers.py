@@ -37,7 +37,12 @@ LAYERS = {
         ),
         script="client",
     ),
-    "registry": Layer("a container registry", ("docker-registry", "skopeo")),
+    "registry": Layer(
+        "a container registry behind TLS and a password, with a proxy that fails on request",
+        ("docker-registry", "skopeo", "openssl", "python3-bcrypt"),
+        script="registry",
+        files="tests/registry",
+    ),
 }
 NAMES = ("base", "stocked", *LAYERS)
 

@@ -76,7 +76,8 @@ def test_complaints_are_about_the_real_files_and_without_praise() -> None:
 def test_judge_runs_the_check_on_the_copy_and_nowhere_else() -> None:
     session = FakeSession()
     assert service(session).judge("/tmp/copy") == []
-    (argv,) = session.asked
+    there, argv = session.asked
+    assert there == ("image", "exists", "prom:1")
     assert argv[:2] == ("run", "--rm")
     assert "/tmp/copy:/etc/prometheus:ro" in argv
     assert argv[argv.index("--network") + 1] == "none"
@@ -252,3 +253,11 @@ def test_questions_go_through_the_networks_of_the_account() -> None:
     session.run = lambda argv, data=None: (125, "", "cannot enter")
     with pytest.raises(SessionError, match="cannot enter"):
         inside.get(session, ["http://10.89.4.70:9090/"])
+
+
+def test_an_image_that_cannot_be_had_is_told_with_its_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession({"image exists": (1, "", ""), "info": (0, "{}", "")})
+    monkeypatch.setattr(session, "follow", lambda dummy, hear: (125, "Error: unauthorized: authentication required\n"), raising=False)
+    with pytest.raises(SessionError, match=r"nothing was changed: prometheus: prom:1 could not be pulled from docker.io: it wants a name .*podman login"):
+        service(session).judge("/tmp/copy")
+    assert not any(args[0] == "run" for args in session.asked)
