@@ -78,10 +78,10 @@ def main() -> int:
     logs.Options.level = environment.log_level or "log"
     logs.Options.as_json = environment.log_json
     logs.Options.color = environment.color
-    # The database may take its time before there is any worker to end.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(watch.ENDED_BY_SIGTERM))
     while True:
+        # The database may take its time, and there is no worker to end.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(watch.ENDED_BY_SIGTERM))
         try:
             in_maintenance = database.maintenance_mode(environment.database)
         except database.Crash as error:
