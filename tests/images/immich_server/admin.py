@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import secrets
+import signal
 import sys
 import typing as t
 
@@ -49,9 +50,12 @@ def list_users(connection: Connection, arguments: t.Sequence[str]) -> int:
 
 
 def ask(question: str) -> str:
-    """A prompt: it is drawn again with what was typed, terminal or not."""
+    """A prompt: it is drawn again with what was typed, terminal or not. It waits for a key for ever, also where none can come any more."""
     print(f"? {question} ", end="", flush=True)
-    given = sys.stdin.readline().strip()
+    line = sys.stdin.readline()
+    if not line:
+        signal.pause()
+    given = line.strip()
     print(f"\x1b[2K\x1b[G? {question} {given}")
     return given
 
