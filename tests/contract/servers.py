@@ -97,6 +97,8 @@ class Server:
         for name, port in self.ports.items():
             arguments += ["-p", f"127.0.0.1:{port}:{PORTS[name]}"]
         arguments += ["--secret", f"{self.short},type=mount,target=password,mode=0400", "--volume", f"{self.short}:/data", "--network", self.short]
+        # A file of its own: the machine's journal loses lines when many come at once on a busy box, and order is judged here.
+        arguments += ["--log-driver", "k8s-file"]
         arguments += ["--health-cmd", "immich-healthcheck", "--health-interval", "disable"]
         self.machine.podman("run", "-d", "--name", self.name, *HARDENED, *IMPATIENT, *arguments, self.face.image)
 
