@@ -183,7 +183,6 @@ def parse() -> argparse.Namespace:
             help="base: Debian alone; stocked: with the offline container images (default); client, registry: company for it; "
             "deployed[:EXAMPLE]: with an example of examples/ (card)",
         )
-        sub.add_argument("--bare", action="store_const", dest="layer", const="base", help="the same as --from base")
         sub.add_argument("--vm", action="store_true", help="a virtual machine with a kernel of its own (needs qemu-system-x86)")
     sub = verb("up", up, "make and start the machines of a scenario, whose platforms are on standard input as JSON")
     sub.add_argument("scenario")

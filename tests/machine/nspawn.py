@@ -382,7 +382,7 @@ class Machine:
 
     def describe(self) -> str:
         run = self.dir.parent.name.partition("-")[2]
-        return json.dumps({"name": self.name, "run": run or None, "running": self.leader is not None, "directory": str(self.dir), "saved": self.tags()})
+        return json.dumps({"name": self.name, "running": self.leader is not None, "directory": str(self.dir), "run": run or None, "saved": self.tags()})
 
 
 def private_mount(image: pathlib.Path, mountpoint: pathlib.Path, script: str, *args: str) -> None:

@@ -208,6 +208,7 @@ def test_a_directory_is_a_name_too(top: pathlib.Path) -> None:
     assert (machine.name, machine.dir) == ("photos", top / "12345678-night" / "photos")
     assert f"connect {machine.dir}" in machine.ssh_config()
     assert json.loads(machine.describe())["run"] == "night"
+    assert machine.describe().startswith('{"name": "photos", "running": false')  # the demo looks for these words
 
 
 def test_networks_and_cgroups_go_too_but_not_those_of_a_longer_name(top: pathlib.Path, tmp_path: pathlib.Path) -> None:
