@@ -45,7 +45,7 @@ def wait_until_it_listens(pid: int) -> None:
 
 def ended(*workers: str) -> tuple[int, list[str]]:
     with first(*workers) as process:
-        said = process.communicate(timeout=30)[0].splitlines()
+        said = process.communicate(timeout=120)[0].splitlines()
     return process.returncode, [line for line in said if line != "ready"]
 
 
@@ -55,7 +55,7 @@ def test_sigterm_ends_it_with_143_as_the_original() -> None:
         assert [process.stdout.readline() for _worker in range(2)] == ["ready\n", "ready\n"]
         wait_until_it_listens(process.pid)
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == 143
 
 
