@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--write", action="store_true", help="also run the tests that change something: they upload photos")
     group.addoption("--whole", action="store_true", help="a test whose subject is not there fails")
     group.addoption("--without", action="append", default=[], metavar="SUBJECT", help="but for this subject; may be given again")
-    group.addoption("--wait", type=float, default=60, metavar="SECONDS", help="for containers that have just been started (60)")
+    group.addoption("--wait", type=float, default=180, metavar="SECONDS", help="for containers that have just been started (180)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

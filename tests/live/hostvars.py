@@ -13,6 +13,7 @@ import subprocess
 import sys
 import typing as t
 
+import expected
 import jinja2
 import jinja2.nativetypes
 import yaml
@@ -47,7 +48,7 @@ def of_host(host: str, inventory: t.Mapping[str, t.Any]) -> Variables:
 
 
 def filled(variables: Variables) -> Variables:
-    """Templates among the variables of one another are filled in; one that needs more than that (a vault, a lookup) stays as it was written."""
+    """Templates are filled in with the variables and their defaults; one that needs more than that (a vault, a lookup) stays as it was written."""
     environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
 
     def fill(value: t.Any) -> t.Any:
@@ -57,7 +58,7 @@ def filled(variables: Variables) -> Variables:
             return [fill(item) for item in value]
         if isinstance(value, str) and "{{" in value:
             with contextlib.suppress(jinja2.TemplateError, yaml.YAMLError, TypeError, ValueError):
-                rendered = environment.from_string(value).render(known)
+                rendered = environment.from_string(value).render({**expected.DEFAULTS, **known})
                 return value if isinstance(rendered, jinja2.Undefined) else rendered
         return value
 

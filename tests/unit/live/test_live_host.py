@@ -67,6 +67,10 @@ def test_templates_lead_to_one_another() -> None:
     assert (known["a"], known["list"], known["vault"], known["port"]) == ("y/x", ["y"], "{{ nowhere }}", 42)
 
 
+def test_a_template_may_name_what_the_inventory_leaves_to_its_default() -> None:
+    assert hostvars.filled({"immich_server_image": "server:{{ immich_version }}"}) == {"immich_server_image": "server:v2.5.5"}
+
+
 def test_templates_that_never_end_are_left() -> None:
     assert "a" in hostvars.filled({"a": "{{ b }}x", "b": "{{ a }}x"})
 
