@@ -13,7 +13,7 @@ import time
 import typing as t
 
 import podman
-from host import RELAY, Failed, Host, Tunnel
+from live.host import RELAY, Failed, Host, Tunnel
 
 Data = dict[str, t.Any]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-import expected
 import yaml
+from live import expected
 
 FILE = pathlib.Path(__file__).with_name("card.yml")
 

@@ -14,14 +14,12 @@ import contextlib
 import time
 import typing as t
 
-import card
-import expected
-import hostvars
 import pytest
-from absent import Absent
-from api import Podman, service
-from host import Host
-from web import Web
+from live import card, expected, hostvars
+from live.absent import Absent
+from live.api import Podman, service
+from live.host import Host
+from live.web import Web
 
 FACTS = pytest.StashKey[expected.Facts]()
 HOST = pytest.StashKey[Host]()

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import typing as t
 
-from hostvars import Unfit, Variables, last_line
+from live.hostvars import Unfit, Variables, last_line
 
 # Run on the host: connects to a socket (a path) or to HOST PORT and passes on what comes, both ways, until both ends are closed.
 RELAY = """

@@ -13,10 +13,10 @@ import subprocess
 import sys
 import typing as t
 
-import expected
 import jinja2
 import jinja2.nativetypes
 import yaml
+from live import expected
 
 Variables = dict[str, t.Any]
 

@@ -12,7 +12,7 @@ import time
 import typing as t
 import uuid
 
-from web import Answer, Place, Web
+from live.web import Answer, Place, Web
 
 # 64 by 48 points.
 JPEG = base64.b64decode(

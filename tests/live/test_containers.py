@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from absent import Absent
-from api import Podman
-from card import Claim
-from expected import Facts, size
-from host import Host
+from live.absent import Absent
+from live.api import Podman
+from live.card import Claim
+from live.expected import Facts, size
+from live.host import Host
 
 # What the entry points need: the database gives its files away and becomes another user, so does the cache.
 CAPABILITIES = {

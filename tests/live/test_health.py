@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
-from absent import Absent
-from api import Podman
-from card import Claim
-from expected import Facts
+from live.absent import Absent
+from live.api import Podman
+from live.card import Claim
+from live.expected import Facts
 
 SECOND = 10**9
 

@@ -10,11 +10,11 @@ import json
 import typing as t
 
 import pytest
-from absent import Absent
-from api import Podman
-from card import Claim
-from expected import Facts
-from host import Host
+from live.absent import Absent
+from live.api import Podman
+from live.card import Claim
+from live.expected import Facts
+from live.host import Host
 
 # Who listens where.
 PORTS = {5432: "postgresql-immich", 6379: "redis-immich", 3003: "immich-ml", 2283: "immich-server", 8081: "immich-server", 8082: "immich-server"}

@@ -13,12 +13,12 @@ import typing as t
 import urllib.parse
 
 import pytest
-from absent import Absent
-from api import Podman
-from card import Claim
-from expected import Facts
-from host import Host
-from web import Web
+from live.absent import Absent
+from live.api import Podman
+from live.card import Claim
+from live.expected import Facts
+from live.host import Host
+from live.web import Web
 
 Rule = dict[str, t.Any]
 

@@ -11,13 +11,13 @@ import time
 import typing as t
 
 import pytest
-from absent import Absent
-from api import Podman
-from card import Claim
-from expected import Facts
-from host import Host
-from photos import App, Photo
-from web import Web
+from live.absent import Absent
+from live.api import Podman
+from live.card import Claim
+from live.expected import Facts
+from live.host import Host
+from live.photos import App, Photo
+from live.web import Web
 
 pytestmark = pytest.mark.writes
 

@@ -9,10 +9,10 @@ import json
 import re
 
 import pytest
-from absent import Absent
-from api import Podman
-from expected import Facts
-from host import Host
+from live.absent import Absent
+from live.api import Podman
+from live.expected import Facts
+from live.host import Host
 
 NAME = "immich-db-password"
 

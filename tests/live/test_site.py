@@ -10,12 +10,12 @@ import ssl
 import typing as t
 
 import pytest
-from absent import Absent
-from api import Podman
-from card import Claim
-from expected import Facts
-from host import Host
-from web import Place, Web
+from live.absent import Absent
+from live.api import Podman
+from live.card import Claim
+from live.expected import Facts
+from live.host import Host
+from live.web import Place, Web
 
 # Links of the chain by the kind that Traefik gives them.
 KINDS = {"rate-limit": "ratelimit", "circuit-breaker": "circuitbreaker", "retry": "retry", "compression": "compress", "security-headers": "headers"}

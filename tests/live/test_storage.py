@@ -8,11 +8,11 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from absent import Absent
-from api import Podman
-from card import Claim
-from expected import Facts
-from host import Host
+from live.absent import Absent
+from live.api import Podman
+from live.card import Claim
+from live.expected import Facts
+from live.host import Host
 
 MARKED = ("upload", "library", "thumbs", "encoded-video", "profile", "backups")
 

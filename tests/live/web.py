@@ -12,9 +12,9 @@ import socket
 import ssl
 import typing as t
 
-from api import Podman
-from expected import Facts
-from host import RELAY, Host, Tunnel
+from live.api import Podman
+from live.expected import Facts
+from live.host import RELAY, Host, Tunnel
 
 
 class Answer(t.NamedTuple):

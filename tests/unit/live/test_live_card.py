@@ -9,10 +9,8 @@ import ast
 import pathlib
 import re
 
-import card
-import expected
-import hostvars
 import pytest
+from live import card, expected, hostvars
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 LINES = 317

@@ -12,10 +12,8 @@ import subprocess
 import sys
 import typing as t
 
-import expected
-import host
-import hostvars
 import pytest
+from live import expected, host, hostvars
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from absent import Absent
+from live.absent import Absent
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 NOBODY = "all: {hosts: {box: {ansible_host: box.invalid}, other: {ansible_password: x}}}\n"
