@@ -30,7 +30,7 @@ SITE = "https://photos.patriark.org"
 EMAIL, PASSWORD = "admin@example.org", "correct-horse"
 RECORD = HOME / "sent.json"
 DROPPED = "dropped.png"
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 class Sent(t.NamedTuple):
@@ -125,9 +125,24 @@ def send(release: str, record: Record) -> None:
     record.save()
 
 
+def version() -> str:
+    """Of the server, once it is there: after a restart of its machine it needs a while."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            status, text = request("GET", "/api/server/version")
+        except urllib.error.URLError as error:
+            status, text = 0, str(error).encode()
+        if status == 200:
+            return "v{major}.{minor}.{patch}".format(**json.loads(text))
+        if time.monotonic() > deadline:
+            raise SystemExit(f"WRONG  the server answers: {status} {text.decode(errors='replace')}")
+        time.sleep(1)
+
+
 def look(release: str, record: Record) -> None:
-    status, version = request("GET", "/api/server/version")
-    claim(f"the server is {release}", status == 200 and "v{major}.{minor}.{patch}".format(**json.loads(version)) == release, version)
+    found = version()
+    claim(f"the server is {release}", found == release, found)
     key = log_in()
     for photo in record.photos:
         status, content = request("GET", f"/api/assets/{photo.id}/original", key)
