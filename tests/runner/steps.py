@@ -63,6 +63,8 @@ SLOW = (
         env={"HOME": str(ROOT / ".cache/home")},
     ),
     gate("galaxy", 20),
+    # Molecule outside of this checkout, for whoever has the tarball only.
+    Step("own-scenario", ("tests/own-scenario",), 60, root=True),
     # Images and machine as in the scenarios.
     Step("contract", ("python", "-m", "pytest", "tests/contract"), 250, needs=("images",), root=True),
     Step(
