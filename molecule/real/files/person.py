@@ -3,6 +3,7 @@
 """Somebody outside of the house with photos, Immich's own command line client and a browser.
 
     person.py send RELEASE    uploads new photos with the client, one more by dropping it on the page; makes an album of that one and shares it by a link
+    person.py wait RELEASE    until the house is back after a restart
     person.py look RELEASE    is all of it still there? The originals by their hashes, their thumbnails on the page, and each link without an account
 
 What was sent, and its hash before that, is remembered in sent.json; pictures of the pages are left in pictures/RELEASE.
@@ -31,6 +32,7 @@ EMAIL, PASSWORD = "admin@example.org", "correct-horse"
 RECORD = HOME / "sent.json"
 DROPPED = "dropped.png"
 PATIENCE = 300.0
+CALM = 10
 
 
 class Sent(t.NamedTuple):
@@ -125,24 +127,24 @@ def send(release: str, record: Record) -> None:
     record.save()
 
 
-def version() -> str:
-    """Of the server, once it is there: after a restart of its machine it needs a while."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            status, text = request("GET", "/api/server/version")
-        except urllib.error.URLError as error:
-            status, text = 0, str(error).encode()
-        if status == 200:
-            return "v{major}.{minor}.{patch}".format(**json.loads(text))
+def wait(release: str, record: Record) -> None:
+    """Until the house is back. Traefik's circuit breaker has opened meanwhile, and lets only some in at first: calm is ten good answers in a row."""
+    deadline, calm, last = time.monotonic() + PATIENCE, 0, ""
+    while calm < CALM:
         if time.monotonic() > deadline:
-            raise SystemExit(f"WRONG  the server answers: {status} {text.decode(errors='replace')}")
+            raise SystemExit(f"WRONG  the house is back: {last}")
+        try:
+            status, text = request("GET", "/api/server/ping")
+            last = f"{status} {text.decode(errors='replace')}"
+        except urllib.error.URLError as error:
+            status, last = 0, str(error)
+        calm = calm + 1 if status == 200 else 0
         time.sleep(1)
 
 
 def look(release: str, record: Record) -> None:
-    found = version()
-    claim(f"the server is {release}", found == release, found)
+    status, version = request("GET", "/api/server/version")
+    claim(f"the server is {release}", status == 200 and "v{major}.{minor}.{patch}".format(**json.loads(version)) == release, version)
     key = log_in()
     for photo in record.photos:
         status, content = request("GET", f"/api/assets/{photo.id}/original", key)
@@ -164,7 +166,7 @@ def look(release: str, record: Record) -> None:
 
 def main() -> None:
     what, release = sys.argv[1:]
-    {"send": send, "look": look}[what](release, Record())
+    {"send": send, "wait": wait, "look": look}[what](release, Record())
 
 
 main()
