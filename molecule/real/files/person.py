@@ -127,7 +127,7 @@ def send(release: str, record: Record) -> None:
     record.save()
 
 
-def wait(release: str, record: Record) -> None:
+def wait(_release: str, _record: Record) -> None:
     """Until the house is back. Traefik's circuit breaker has opened meanwhile, and lets only some in at first: calm is ten good answers in a row."""
     deadline, calm, last = time.monotonic() + PATIENCE, 0, ""
     while calm < CALM:
