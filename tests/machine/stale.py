@@ -48,7 +48,8 @@ def remove_if_stale(place: pathlib.Path) -> list[str]:
         what = f"the run {whose.run}" if whose.run else "a checkout that is gone"
         try:
             remove(place)
-            shutil.rmtree(place)
+            if place.exists():  # else it went with its last machine
+                shutil.rmtree(place)
         except (OSError, SystemExit, subprocess.CalledProcessError) as error:  # the others are removed all the same
             return [f"NOT removed: {place} of {what} ({whose.checkout}): {error}"]
         return [f"removed of {what} ({whose.checkout}): {', '.join(names) or 'no machine'}; processes ended: {ended}"]

@@ -72,13 +72,14 @@ def test_only_what_belongs_to_nobody_is_stale(top: pathlib.Path, checkout: pathl
         "dead-run": runs.Owner(here, "b", *dead()),
         "another-process-of-that-number": runs.Owner(here, "c", pid, f"{started}0", boot),
         "before-the-host-was-started": runs.Owner(here, "d", pid, started, "another boot\n"),
+        "layer-in-the-making": runs.Owner(here, "build-1", *dead()),
     }
     for name, owner in places.items():
         place_of(top, name, owner)
     names = list(places)
     assert {path.name for path in runs.stale()} == set(names[4:])
     assert [path.name for path in runs.unknown()] == ["damaged"]
-    stale.remove_stale()
+    assert [line.partition(" ")[0] for line in stale.remove_stale()] == ["removed"] * 5 + ["left"]
     assert {path.name for path in top.iterdir()} == set(names[:4])
 
 
