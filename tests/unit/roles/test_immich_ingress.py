@@ -80,6 +80,11 @@ def test_uploads_are_whole_files_only():
     assert rule.startswith("Host(`photos.example.org`) && (Method(`POST`) && Path(`/api/assets`) || ") and "PathPrefix" not in rule
 
 
+def test_the_probe_is_apart_from_visitors():
+    rule = rendered()["routers"]["immich-probe"]["rule"]
+    assert rule == "Host(`photos.example.org`) && (Method(`GET`) || Method(`HEAD`)) && Path(`/api/server/ping`)"
+
+
 def test_more_host_names():
     rules = [router["rule"] for router in rendered(immich_ingress_hosts=["a.example.org", "b.example.org"])["routers"].values()]
     assert all(rule.startswith("(Host(`a.example.org`) || Host(`b.example.org`))") for rule in rules)
