@@ -110,8 +110,10 @@ def check_name(name: str) -> str:
     return name
 
 
-def hosts_block(states: t.Sequence[State]) -> str:
-    return "\n".join([BEGIN, *(line for state in states for line in state.hosts()), END, ""])
+def hosts_block(hostname: str, states: t.Sequence[State]) -> str:
+    """A machine that is on no network has to know its own name all the same: sudo complains otherwise."""
+    lines = [line for state in states for line in state.hosts()]
+    return "\n".join([BEGIN, *(lines or [f"127.0.1.1 {hostname}"]), END, ""])
 
 
 class Network:

@@ -173,7 +173,7 @@ class Machine:
             raise SystemExit(f"machine: {self.name} could not be told who is on its networks: {done.stderr}")
 
     def hosts(self) -> str:
-        return network.hosts_block([one.state for one in self.networks])
+        return network.hosts_block(self.hostname, [one.state for one in self.networks])
 
     def part(self) -> None:
         for one in self.networks:

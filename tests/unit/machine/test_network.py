@@ -89,7 +89,12 @@ def test_the_names_in_etc_hosts_are_replaced_and_nothing_else(tmp_path: pathlib.
     hosts.parent.mkdir()
     hosts.write_text("127.0.0.1 localhost\n")
     for state in (EMPTY.joined("a", ["a"]), EMPTY.joined("b", ["b"])):
-        subprocess.run(["sh", "-ec", network.NAMES, "sh", str(tmp_path)], input=network.hosts_block([state]), text=True, check=True)
+        subprocess.run(["sh", "-ec", network.NAMES, "sh", str(tmp_path)], input=network.hosts_block("me", [state]), text=True, check=True)
         hosts.write_text(hosts.read_text() + "198.51.100.1 by-hand\n")
     lines = hosts.read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == ["127.0.0.1 localhost", "198.51.100.1 by-hand", "198.18.3.11 b", "198.51.100.1 by-hand"]
+
+
+def test_a_machine_on_no_network_knows_itself() -> None:
+    assert network.hosts_block("photos", []).splitlines()[1:-1] == ["127.0.1.1 photos"]
+    assert network.hosts_block("photos", [EMPTY.joined("a", ["photos"])]).splitlines()[1:-1] == ["198.18.3.11 photos"]
