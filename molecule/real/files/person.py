@@ -94,35 +94,34 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def sent_by(path: pathlib.Path, photo: str) -> Sent:
-    return Sent(photo, path.name, sha256(path.read_bytes()))
-
-
-def by_client(release: str, files: list[pathlib.Path]) -> list[Sent]:
+def by_client(release: str, hashes: dict[pathlib.Path, str]) -> list[Sent]:
     """The client of 3.x says that it failed, and ends with 0 all the same: what it did is in its report."""
-    key = post("/api/api-keys", {"name": f"client {release}", "permissions": ["all"]}, log_in())["secret"]
+    key = post("/api/api-keys", {"name": "client", "permissions": ["all"]}, log_in())["secret"]
     environment = {**os.environ, "IMMICH_INSTANCE_URL": SITE + "/api", "IMMICH_API_KEY": key, "NODE_EXTRA_CA_CERTS": str(HERE / "ca.pem")}
-    command = ["node", str(HERE / release / "cli/dist/index.js"), "upload", "--json-output", *map(str, files)]
+    command = ["node", str(HERE / release / "cli/dist/index.js"), "upload", "--json-output", *map(str, hashes)]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
     report = json.loads(done.stdout[done.stdout.index("{\n") :]) if done.returncode == 0 and "{\n" in done.stdout else {}
-    sent = [sent_by(pathlib.Path(asset["filepath"]), asset["id"]) for asset in report.get("newAssets", [])]
-    claim(f"the client uploads {', '.join(path.name for path in files)}", len(sent) == len(files), done.stdout + done.stderr)
-    return sent
+    ids = {pathlib.Path(asset["filepath"]): asset["id"] for asset in report.get("newAssets", [])}
+    claim(f"the client uploads {', '.join(path.name for path in hashes)}", ids.keys() == hashes.keys(), done.stdout + done.stderr)
+    return [Sent(ids[path], path.name, before) for path, before in hashes.items()]
 
 
 def send(release: str, record: Record) -> None:
-    folder = HOME / "camera" / release
-    subprocess.run(["sh", str(HERE / "camera.sh"), str(folder), release], check=True)
-    record.photos += by_client(release, sorted(path for path in folder.iterdir() if path.name != DROPPED))
+    day = f"{release}-{len(record.links) + 1}"
+    folder = HOME / "camera" / day
+    subprocess.run(["sh", str(HERE / "camera.sh"), str(folder), day], check=True)
+    hashes = {path: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
+    hash_of_dropped = hashes.pop(folder / DROPPED)
+    record.photos += by_client(release, hashes)
     record.save()
     with browser(SITE, HOME / "pictures" / release) as page:
         page.sign_in(EMAIL, PASSWORD)
         page.claim("sees what the client uploaded", lambda: page.thumbnails() >= {photo.id for photo in record.photos})
         dropped = page.drop(folder / DROPPED)
-        title = f"Holidays-{release}"
+        title = f"Holidays-{day}"
         page.make_album(title, dropped)
         link = page.share()
-    record.photos.append(sent_by(folder / DROPPED, dropped))
+    record.photos.append(Sent(dropped, DROPPED, hash_of_dropped))
     record.links.append(Shared(link, title, dropped))
     record.save()
 
