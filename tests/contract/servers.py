@@ -136,14 +136,14 @@ class Server:
         while not condition():
             if time.monotonic() > deadline:
                 raise Failed(f"{self.face.title}: waited {limit:.0f} s for {what}")
-            time.sleep(0.3)
+            time.sleep(1)
 
     def state(self) -> str:
         return self.machine.podman("inspect", "--format", "{{.State.Status}}", self.name).stdout.strip()
 
     def ended(self) -> Ended:
         """Wait for the end of a start that has to fail."""
-        self.wait_for(lambda: self.state() == "exited", "the end of a bad start")
+        self.machine.podman("wait", self.name)
         return self.end()
 
     def stop(self) -> Ended:
