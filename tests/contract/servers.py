@@ -97,7 +97,7 @@ class Server:
         for name, port in self.ports.items():
             arguments += ["-p", f"127.0.0.1:{port}:{PORTS[name]}"]
         arguments += ["--secret", f"{self.short},type=mount,target=password,mode=0400", "--volume", f"{self.short}:/data", "--network", self.short]
-        # A file of its own: the machine's journal loses lines when many come at once on a busy box, and order is judged here.
+        # A file of its own, from which a line that came in two parts is read as one: from the journal it is two.
         arguments += ["--log-driver", "k8s-file"]
         arguments += ["--health-cmd", "immich-healthcheck", "--health-interval", "disable"]
         self.machine.podman("run", "-d", "--name", self.name, *HARDENED, *IMPATIENT, *arguments, self.face.image)
@@ -190,5 +190,6 @@ def timed_lines(text: str) -> list[tuple[float, str]]:
         match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d) ?(.*)", line)
         if match:
             moment = dt.datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")).timestamp()
-            found.append((moment + float("0." + (match[2] or "0")), match[4]))
+            # A line that came in two parts has a time before each of them.
+            found.append((moment + float("0." + (match[2] or "0")), re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) ", "", match[4])))
     return found

@@ -79,6 +79,11 @@ def test_lines_of_podman_have_their_time() -> None:
     assert [seconds - lines[0][0] for seconds, _text in lines] == [0.0, 0.5, 1.5]
 
 
+def test_a_line_that_came_in_two_parts_is_one() -> None:
+    line = '2026-11-28T13:40:24.900000000Z {"message":"x",2026-11-28T13:40:24.926221907Z "context":"y"}'
+    assert [text for _seconds, text in timed_lines(line)] == ['{"message":"x","context":"y"}']
+
+
 def test_only_three_parts_of_a_field_error_are_kept() -> None:
     given = Answer(400, {}, b'{"message": "Validation failed", "errors": [{"code": "c", "path": ["p"], "message": "m", "pattern": "long"}]}')
     assert facts.answer(given)["body"]["errors"] == [{"code": "c", "path": ["p"], "message": "m"}]
