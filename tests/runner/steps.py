@@ -80,6 +80,7 @@ SLOW = (
 # Molecule's scenarios are found; this is what is known of some of them.
 SECONDS = {"default": 600, "monitoring": 600, "quadlet": 600, "proxy": 500, "options": 600, "faults": 900, "btrfs": 250, "minimal": 300, "quadlet-next": 400}
 SECONDS["real"] = 450
+SECONDS["pull"] = 300
 # Not in CI: these take long, or run on the next Debian, which changes every day.
 MORE = ("faults", "options", "quadlet-next")
 # In no group: `vm` wants QEMU (tests/setup vm).
