@@ -36,7 +36,12 @@ def objects(rawdata: t.Mapping[str, t.Any]) -> Objects:
 
 def lasting(definition: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
     """A definition as two Traefiks with the same files agree on."""
-    return None if definition is None else {key: value for key, value in definition.items() if key not in _PASSING}
+    if definition is None:
+        return None
+    kept = {key: value for key, value in definition.items() if key not in _PASSING}
+    if (kept.get("tls") or {}).get("options") == "default":  # Traefik fills it in by and by
+        kept["tls"] = {key: value for key, value in kept["tls"].items() if key != "options"}
+    return kept
 
 
 def difference(wanted: Objects, seen: Objects, names: t.Iterable[tuple[str, str]]) -> str | None:

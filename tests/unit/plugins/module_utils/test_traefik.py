@@ -62,6 +62,15 @@ def test_what_passes_is_no_difference():
     assert verdict.difference(verdict.objects(rawdata()), verdict.objects(other), OWN) is None
 
 
+@pytest.mark.parametrize(("options", "says"), [("default", None), ("modern", "its router immich differs in tls")])
+def test_the_default_of_tls_may_be_filled_in_or_not(options, says):
+    twin, live = rawdata(), rawdata()
+    twin["routers"]["immich@file"]["tls"] = {"certResolver": "acme"}
+    live["routers"]["immich@file"]["tls"] = {"certResolver": "acme", "options": options}
+    assert verdict.difference(verdict.objects(twin), verdict.objects(live), OWN) == says
+    assert verdict.difference(verdict.objects(live), verdict.objects(twin), OWN) == says
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
