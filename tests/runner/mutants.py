@@ -100,6 +100,7 @@ class Copy:
             **os.environ,
             "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
             "ANSIBLE_COLLECTIONS_PATH": f"{self.root}/.build",
+            "PYTEST_ADDOPTS": "--exitfirst",  # one failure is all that is asked for
             "PYTHONDONTWRITEBYTECODE": "1",
             "LC_ALL": "C.UTF-8",
         }
