@@ -55,7 +55,7 @@ def main(arguments: t.Sequence[str]) -> int:
         if options.command == "which":
             print(chosen.kind if options.kind else chosen.sentence)
         elif options.command == "upstream":
-            fetch_upstream(os.path.join(builder.cache, "upstream"))
+            fetch_upstream(os.environ.get("HOMELAB_TEST_UPSTREAM") or os.path.join(builder.cache, "upstream"))
         else:
             about_images(options, builder, {image.name: image for image in recipes.images(chosen)})
     except (BuildError, archive.Damaged, immich.Unclear, upstream.Unavailable) as error:

@@ -17,7 +17,7 @@ from runs import REPO
 from troubles import explained
 
 BUILDER = REPO / "tests" / "images" / "build"
-UPSTREAM = rootfs.CACHE / "upstream"
+UPSTREAM = pathlib.Path(os.environ.get("HOMELAB_TEST_UPSTREAM") or rootfs.CACHE / "upstream")
 MIRRORS = "/etc/containers/registries.conf.d/upstream.conf"
 AS_ACCOUNT = ("runuser", "--user", "homelab", "--", "env", "--chdir=/home/homelab", "HOME=/home/homelab", "XDG_RUNTIME_DIR=/run/user/1000")
 

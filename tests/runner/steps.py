@@ -83,6 +83,8 @@ SECONDS["real"] = 450
 SECONDS["pull"] = 300
 # Not in CI: these take long, or run on the next Debian, which changes every day.
 MORE = ("faults", "options", "quadlet-next")
+# Wants skopeo and a registry: HOMELAB_TEST_IMMICH=upstream tests/setup.
+UPSTREAM = Step("upstream", ("tests/images/trial",), 200, root=True)
 # In no group: `vm` wants QEMU (tests/setup vm).
 ALONE = ("vm",)
 LIMITS = {"vm": 3 * 3600}
@@ -118,7 +120,7 @@ def groups(names: t.Sequence[str]) -> dict[str, Table]:
     ci = tuple(scenario(name) for name in names if name not in MORE + ALONE)
     return {
         "check": Table((*QUICK, LINT, UNIT), ()),
-        "more": Table((), tuple(scenario(name) for name in names if name in MORE)),
+        "more": Table((), (UPSTREAM, *(scenario(name) for name in names if name in MORE))),
         "all": Table(QUICK, SLOW + ci),
         "alone": Table((), tuple(scenario(name) for name in names if name in ALONE)),
     }
