@@ -89,6 +89,18 @@ class Page:
     def thumbnails(self) -> set[str]:
         return set(self.driver.execute_script(DRAWN))
 
+    def sees(self, what: str, photos: set[str], picture: str = "") -> None:
+        """A page that came before a thumbnail was made keeps saying so, until it is loaded again."""
+
+        def drawn() -> bool:
+            if self.thumbnails() == photos:
+                return True
+            if "Error loading image" in self.text:
+                self.driver.refresh()
+            return False
+
+        self.claim(what, drawn, picture)
+
     # ---- what people do
 
     def sign_in(self, email: str, password: str) -> None:

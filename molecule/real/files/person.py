@@ -116,7 +116,7 @@ def send(release: str, record: Record) -> None:
     record.save()
     with browser(SITE, HOME / "pictures" / release) as page:
         page.sign_in(EMAIL, PASSWORD)
-        page.claim("sees what the client uploaded", lambda: page.thumbnails() >= {photo.id for photo in record.photos})
+        page.sees("sees what the client uploaded", {photo.id for photo in record.photos})
         dropped = page.drop(folder / DROPPED)
         title = f"Holidays-{day}"
         page.make_album(title, dropped)
@@ -157,7 +157,7 @@ def look(release: str, record: Record) -> None:
     pictures = HOME / "pictures" / release
     with browser(SITE, pictures) as page:
         page.sign_in(EMAIL, PASSWORD)
-        page.claim("sees all thumbnails", lambda: page.thumbnails() == {photo.id for photo in record.photos}, "all")
+        page.sees("sees all thumbnails", {photo.id for photo in record.photos}, "all")
     with browser(SITE, pictures) as page:
         for shared in record.links:
             page.visit(*shared)
