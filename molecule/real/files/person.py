@@ -107,7 +107,7 @@ def by_client(release: str, hashes: dict[pathlib.Path, str]) -> list[Sent]:
 
 
 def send(release: str, record: Record) -> None:
-    day = f"{release}-{len(record.links) + 1}"
+    day = f"{release}-{len(record.photos)}"
     folder = HOME / "camera" / day
     subprocess.run(["sh", str(HERE / "camera.sh"), str(folder), day], check=True)
     hashes = {path: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
