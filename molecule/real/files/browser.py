@@ -96,6 +96,7 @@ class Page:
             if self.thumbnails() == photos:
                 return True
             if "Error loading image" in self.text:
+                time.sleep(3)
                 self.driver.refresh()
             return False
 
