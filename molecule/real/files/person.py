@@ -133,7 +133,7 @@ def wait(_release: str, _record: Record) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f"WRONG  the house is back: {last}")
         try:
-            status, text = request("GET", "/api/server/ping")
+            status, text = request("GET", "/api/server/version")
             last = f"{status} {text.decode(errors='replace')}"
         except urllib.error.URLError as error:
             status, last = 0, str(error)
