@@ -37,8 +37,8 @@ def choose(environ: t.Mapping[str, str] | None = None, here: pathlib.Path = HERE
         return Choice(STAND_IN, None, f"Immich is the stand-in, as {VARIABLE} says.")
     if asked == UPSTREAM:
         return Choice(UPSTREAM, None, f"Immich and all beside it are upstream's own images, by digest, as {VARIABLE} says.")
-    if asked:
-        return _builds(pathlib.Path(asked), f"as {VARIABLE} says")
+    if asked:  # from the checkout on, wherever those are who ask
+        return _builds(checkout(here) / pathlib.Path(asked).expanduser(), f"as {VARIABLE} says")
     for directory in beside(here):
         if any((directory / archive_name(release)).exists() for release in RELEASES):
             return _builds(directory, f"since they are there and {VARIABLE} is not set")

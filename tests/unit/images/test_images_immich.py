@@ -45,6 +45,13 @@ def test_the_variable_is_obeyed(checkout: pathlib.Path, tmp_path: pathlib.Path) 
     assert choose(str(elsewhere), checkout)[:2] == ("builds", elsewhere)
 
 
+def test_a_directory_is_meant_from_the_checkout_on(checkout: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = builds(tmp_path / "src/builds", *immich.RELEASES)
+    monkeypatch.chdir("/")
+    assert choose("../builds", checkout).directory == there
+    assert choose("../builds", tmp_path / "src/checkout" / pathlib.Path(*immich.COPY) / "tests/images").directory == there
+
+
 @pytest.mark.parametrize("asked", [None, ""])
 def test_without_it_the_builds_beside_the_checkout_are_taken_where_they_are(asked: str | None, checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert choose(asked, checkout).kind == "stand-in"
