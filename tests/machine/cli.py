@@ -26,7 +26,7 @@ from nspawn import Machine
 
 def layer(args: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path | None]:
     """The cached disk, and the pool that belongs to it if there is one."""
-    name, _, example = args.layer.partition(":")
+    name, dummy, example = args.layer.partition(":")
     if name != "deployed":
         return layers.disk(name, args.suite, args.vm), None
     folder = deployed.deployed(example or "card", args.suite, kind(args), layers.disk("stocked", args.suite, args.vm))

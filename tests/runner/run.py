@@ -40,8 +40,9 @@ class Stopped(Exception):
     """A signal has come."""
 
 
-def environment(given: t.Mapping[str, str] = os.environ) -> dict[str, str]:
+def environment(inherited: t.Mapping[str, str] | None = None) -> dict[str, str]:
     """What every step finds: the tools, caches inside of the checkout, and whose process this run is, for what is made outside."""
+    given = os.environ if inherited is None else inherited
     kept = {name: value for name, value in given.items() if name not in UNWANTED}
     return {
         **kept,
