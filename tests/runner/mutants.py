@@ -201,7 +201,7 @@ def trials(mutants: t.Sequence[Mutant], jobs: int) -> int:
         began = time.monotonic()
         for mutant, said in zip(mutants, pool.map(lambda mutant: trial.tried(mutant, healthy), mutants), strict=True):
             verdicts.append(said)
-            print(f"{said:12}{mutant.name}: {mutant.why}" + ("" if said == KILLED else f"  [{mutant.test}]"), flush=True)
+            print(f"{said:12} {mutant.name}: {mutant.why}" + ("" if said == KILLED else f"  [{mutant.test}]"), flush=True)
     killed, survived = verdicts.count(KILLED), verdicts.count(SURVIVED)
     print(f"mutants: {killed} killed, {survived} survived, {len(verdicts) - killed - survived} not tried ({time.monotonic() - began:.0f} s)")
     shutil.rmtree(COPIES)
