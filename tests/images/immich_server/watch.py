@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -24,8 +25,9 @@ def watch(children: dict[int, str]) -> int:
     def stop(number: int, frame: t.Any) -> None:
         nonlocal asked
         asked = True
-        for child in children:
-            os.kill(child, signal.SIGTERM)
+        for child in tuple(children):
+            with contextlib.suppress(ProcessLookupError):  # it may just have been waited for
+                os.kill(child, signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
