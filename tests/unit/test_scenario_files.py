@@ -51,7 +51,7 @@ def settings(text: str) -> list[str]:
 
 def test_no_file_of_tests_sets_a_clock() -> None:
     found = {str(name): lines for name in of_tests() for lines in [settings((tree.ROOT / name).read_text(encoding="utf-8", errors="replace"))] if lines}
-    assert not found, f"an nspawn machine has the clock of its host; use molecule/shared/faketime.yml, or the virtual machine: {found}"
+    assert not found, f"an nspawn machine has the clock of its host; use molecule/shared/tasks/faketime.yml, or the virtual machine: {found}"
 
 
 def test_the_files_of_tests_are_looked_at() -> None:
