@@ -329,7 +329,7 @@ REQUESTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("several hosts for machine learning without a settings file", lambda m: m.inventory.update(immich_ml_urls=["http://a:3003", "http://b:3003"])),
     ("addresses of machine learning, which is off", lambda m: m.inventory.update(immich_ml_urls=["http://a:3003"], immich_ml_enabled=False)),
     ("passwords that are needed", lambda m: m.inventory.update(immich_database_external={"host": "db"})),
-    ("passwords that nothing uses", lambda m: m.inventory.update(immich_redis_password="x")),
+    ("passwords that are not letters and digits", lambda m: m.inventory.update(immich_redis_password="Letters0\n")),
     ("declared without an administrator", lambda m: m.inventory.update(immich_users=[ADMIN])),
     (
         "names of external libraries that are no names of folders",

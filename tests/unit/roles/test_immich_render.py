@@ -228,6 +228,18 @@ def test_machine_learning_elsewhere(rendered):
     assert rendered["open"]["request"]["ml_urls_without_settings"] is True
 
 
+def test_valkey_has_a_password_that_no_command_line_shows(rendered):
+    made = rendered["card"]
+    unit = made["units"]["redis-immich.container"]
+    assert values(unit, "Secret") == ["immich-redis-password,type=mount,mode=0400", "immich-redis-password,type=env,target=REDISCLI_AUTH"]
+    (command,) = values(unit, "Exec")
+    assert command.startswith("sh -c 'umask 077; ") and command.endswith("; exec docker-entrypoint.sh valkey-server --protected-mode yes -'")
+    assert values(unit, "HealthCmd") == ["valkey-cli ping"]
+    assert {"name": "immich-redis-password"} in made["secrets"]
+    assert "immich-redis-password,type=mount,mode=0400" in values(made["units"]["immich-server.container"], "Secret")
+    assert "REDIS_PASSWORD_FILE=/run/secrets/immich-redis-password\n" in made["files"]["immich-server.env"]
+
+
 def test_a_valkey_elsewhere(rendered):
     made = rendered["lacking"]
     assert made["containers"] == ["postgresql-immich", "immich-ml", "immich-server"]
