@@ -38,9 +38,10 @@ build: ## the collection's tarball, in dist/
 	@mkdir -p dist
 	@.venv/bin/ansible-galaxy collection build --force --output-path dist
 
-docs: ## write anew what is generated: the roles' README files from their specs, CHANGELOG.md from its fragments
+docs: ## write anew what is generated: the roles' README files from their specs, the table of rights from their lists, CHANGELOG.md from its fragments
 	@tests/setup check
 	@.venv/bin/python tests/gates/role_specs.py --write
+	@.venv/bin/python tests/gates/rights.py --write
 	@.venv/bin/python tests/gates/changelog.py --write
 
 clean: ## remove what was made in this checkout: its machines, the tools' environment, caches, tarballs

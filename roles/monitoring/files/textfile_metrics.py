@@ -1,9 +1,10 @@
 # Copyright (c) 2026, the patriark.homelab maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes metrics of containers, the database and BTRFS for the textfile collector of the node exporter.
+"""Writes metrics of containers, the database, BTRFS and file systems for the textfile collector of the node exporter.
 
-Run by a timer of the account. What cannot be read has no series: a value that is not known is not a zero.
+Run by a timer of the account, on the host: a container that should see the host's file systems would have to have them.
+What cannot be read has no series: a value that is not known is not a zero.
 """
 
 from __future__ import annotations
@@ -21,23 +22,37 @@ import typing as t
 FS_INFO, FS_INFO_SIZE = 0x8400941F, 1024
 DEV_INFO, DEV_INFO_SIZE = 0xD000941E, 4096
 WAIT = 20
+WAIT_FOR_A_DISK = 5
+NO_DISKS = re.compile(
+    "autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fuse.*|fusectl|hugetlbfs|mqueue|nsfs|overlay|proc|pstore|rpc_pipefs|securityfs"
+    "|squashfs|sysfs|tmpfs|tracefs"
+)
+NO_PLACES = re.compile("/(dev|etc|proc|run|sys|var/lib/containers)(/|$)")
 HELP = {
     "podman_container_running": "Whether the container runs.",
     "podman_container_healthy": "Whether its last health check succeeded; without a check there is no series.",
     "podman_container_restarts_total": "How often systemd restarted it by itself.",
     "btrfs_unallocated_bytes": "Bytes that no block group has taken yet.",
+    "node_filesystem_size_bytes": "Size of the file system.",
+    "node_filesystem_free_bytes": "Bytes that are free.",
+    "node_filesystem_avail_bytes": "Bytes that are free for others than root.",
+    "node_filesystem_files": "Inodes; 0 where there is no fixed number.",
+    "node_filesystem_files_free": "Inodes that are free.",
+    "node_filesystem_readonly": "Whether it is mounted read-only.",
     "immich_database_up": "Whether PostgreSQL answers a query.",
     "immich_cache_up": "Whether Valkey answers.",
     "immich_database_checksum_failures_total": "Pages with a wrong checksum that PostgreSQL has found.",
 }
 
+FILE_SYSTEM = ("size_bytes", "free_bytes", "avail_bytes", "files", "files_free", "readonly")
+
 Samples = list[tuple[str, dict[str, str], float]]
 
 
-def run(argv: t.Sequence[str]) -> str | None:
+def run(argv: t.Sequence[str], wait: float = WAIT) -> str | None:
     """What a command prints; None when it fails."""
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WAIT, check=False)
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=wait, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
@@ -113,6 +128,34 @@ def btrfs(paths: t.Sequence[str]) -> Samples:
     return [("btrfs_unallocated_bytes", {"path": path}, value) for path, value in read if value is not None]
 
 
+def mounts(table: str) -> dict[str, dict[str, str]]:
+    """From mount point to device, type and options, from mountinfo. Of several on one place the last is the one that is seen."""
+    found = {}
+    for line in table.splitlines():
+        first, second = (half.split() for half in line.partition(" - ")[::2])
+        if len(first) < 6 or len(second) < 2:
+            continue
+        place, device = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code.group(1), 8)), text) for text in (first[4], second[1]))
+        found[place] = {"device": device, "fstype": second[0], "options": first[5]}
+    return {place: seen for place, seen in found.items() if not NO_DISKS.fullmatch(seen["fstype"]) and not NO_PLACES.match(place)}
+
+
+def file_systems() -> Samples:
+    """As the node exporter names them. Each is asked by a process of its own: one of a disk or a server that is gone never answers."""
+    samples: Samples = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as handle:
+        table = mounts(handle.read())
+    for place, seen in table.items():
+        told = run(["stat", "--file-system", "--format=%S %b %f %a %c %d", "--", place], WAIT_FOR_A_DISK)
+        if told is None:
+            continue
+        block, size, free, available, files, files_free = map(int, told.split())
+        labels = {"mountpoint": place, "device": seen["device"], "fstype": seen["fstype"]}
+        values = (block * size, block * free, block * available, files, files_free, "ro" in seen["options"].split(","))
+        samples += [(f"node_filesystem_{name}", labels, value) for name, value in zip(FILE_SYSTEM, values)]
+    return samples
+
+
 def database(container: str) -> Samples:
     query = "select coalesce(sum(checksum_failures), 0) from pg_stat_database"
     told = run(["podman", "exec", container, "sh", "-c", 'exec psql -X -U "$POSTGRES_USER" -d "$POSTGRES_DB" -Atc "$0"', query])
@@ -158,7 +201,7 @@ def main() -> None:
     parser.add_argument("--database", metavar="CONTAINER")
     parser.add_argument("--cache", metavar="CONTAINER")
     given = parser.parse_args()
-    samples = podman() + btrfs(given.btrfs)
+    samples = podman() + btrfs(given.btrfs) + file_systems()
     if given.database:
         samples += database(given.database)
     if given.cache:

@@ -21,6 +21,19 @@ LISTING = [
 # systemd 257: systemctl --user show --property=Id,NRestarts
 SHOWN = "NRestarts=0\nId=immich-server.service\n\nNRestarts=7\nId=immich-ml.service\n\nId=nonsense.service\nNRestarts=[not set]\n"
 
+# /proc/self/mountinfo
+MOUNTS = r"""23 1 7:12 / / rw,noatime shared:1 - ext4 /dev/sda2 rw
+24 23 0:21 / /proc rw,nosuid shared:2 - proc proc rw
+30 23 0:30 / /run rw,nosuid shared:3 - tmpfs tmpfs rw
+31 30 8:9 / /run/media/stick rw shared:4 - ext4 /dev/sdc1 rw
+40 23 0:47 / /mnt/btrfs-pool rw,relatime shared:5 - btrfs /dev/sdb rw,subvol=/
+41 23 8:1 / /mnt/old\040disk rw - ext4 /dev/sdd1 rw
+42 23 8:2 / /mnt/old\040disk ro,relatime - xfs /dev/sde1 rw
+43 23 0:50 / /mnt/phone rw - fuse.sshfs phone: rw
+44 23 0:51 / /home/homelab/.local/share/containers/storage/overlay/a/merged rw - overlay overlay rw
+half a line
+"""
+
 
 @pytest.fixture(scope="module")
 def program() -> t.Any:
@@ -53,6 +66,29 @@ def test_labels_are_escaped(program: t.Any) -> None:
 
 def test_a_directory_without_btrfs_has_no_series(program: t.Any) -> None:
     assert program.btrfs(["/proc", "/no/such/place"]) == []
+
+
+def test_mounts_of_disks_are_told_from_others(program: t.Any) -> None:
+    assert program.mounts(MOUNTS) == {
+        "/": {"device": "/dev/sda2", "fstype": "ext4", "options": "rw,noatime"},
+        "/mnt/btrfs-pool": {"device": "/dev/sdb", "fstype": "btrfs", "options": "rw,relatime"},
+        "/mnt/old disk": {"device": "/dev/sde1", "fstype": "xfs", "options": "ro,relatime"},
+    }
+
+
+def test_file_systems_as_the_node_exporter_names_them(program: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not answer costs its own series only."""
+    answers = {"/": "4096 100 50 40 1000 900\n", "/mnt/old disk": "1024 10 0 0 0 0\n"}
+    real = program.mounts
+    monkeypatch.setattr(program, "mounts", lambda text: real(MOUNTS))
+    monkeypatch.setattr(program, "run", lambda argv, wait: answers.get(argv[-1]))
+    lines = program.exposition(program.file_systems()).splitlines()
+    assert [line for line in lines if line.startswith("node_filesystem_avail_bytes")] == [
+        'node_filesystem_avail_bytes{device="/dev/sda2",fstype="ext4",mountpoint="/"} 163840',
+        'node_filesystem_avail_bytes{device="/dev/sde1",fstype="xfs",mountpoint="/mnt/old disk"} 0',
+    ]
+    assert [line.rpartition(" ")[2] for line in lines if 'mountpoint="/"' in line] == ["409600", "204800", "163840", "1000", "900", "0"]
+    assert 'node_filesystem_readonly{device="/dev/sde1",fstype="xfs",mountpoint="/mnt/old disk"} 1' in lines
 
 
 @pytest.mark.parametrize(
