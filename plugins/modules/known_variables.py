@@ -7,13 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: known_variables
-short_description: Stop at variables that a role of this collection does not know
+short_description: Stop at variables that a role of this collection does not know or cannot use
 version_added: 0.1.0
 author:
   - The patriark.homelab maintainers (@patriark)
 description:
   - An argument specification checks the variables it lists. A misspelt variable is in no list, so it would be ignored in silence.
   - This action compares the names of all variables that begin with the role's name, or with C(homelab_), with the specifications.
+  - It looks at the values, too. A text where the specification has a list, and characters that cannot be seen, such as a line break that would begin a line of
+    its own in a unit, are refused with the option's name and the way to write it.
   - Runs on the controller and touches no host. Every role of this collection calls it first.
 extends_documentation_fragment:
   - patriark.homelab._attributes
@@ -33,7 +35,10 @@ options:
   role:
     description: Name of a role of this collection, without the collection's name.
     type: str
-    required: true
+  roles:
+    description: Several of them, in place of O(role).
+    type: list
+    elements: str
 """
 
 EXAMPLES = r"""
@@ -49,4 +54,10 @@ unknown:
   elements: str
   returned: always
   sample: [immich_memroy]
+forms:
+  description: What is wrong with values, in words.
+  type: list
+  elements: str
+  returned: always
+  sample: ["immich_ml_urls is a text: write a list, such as [http://10.0.0.7:3003]"]
 """

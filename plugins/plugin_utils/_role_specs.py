@@ -22,10 +22,15 @@ PLAYBOOK_VARIABLES = frozenset({"homelab_hosts", "homelab_become", "homelab_doma
 
 
 @functools.cache
-def options(role: str) -> frozenset[str]:
-    """Variables in the argument specification of a role, all its entry points together."""
+def specifications(role: str) -> dict[str, dict[str, t.Any]]:
+    """The argument specification of a role, all its entry points together: variable -> what is said of it."""
     specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
-    return frozenset(name for entry in specs.values() for name in entry.get("options", {}))
+    return {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
+
+
+def options(role: str) -> frozenset[str]:
+    """Variables in the argument specification of a role."""
+    return frozenset(specifications(role))
 
 
 def role_names() -> list[str]:

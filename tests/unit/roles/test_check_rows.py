@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.patriark.homelab.plugins.filter import immich_gate, immich_settings, network_lines, pairs
+from ansible_collections.patriark.homelab.plugins.filter import immich_gate, immich_settings, inventory_faults, network_lines, pairs
 from ansible_collections.patriark.homelab.plugins.plugin_utils import _checks
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -60,15 +60,15 @@ ROWS = "{{ __host_checks + __host_state_checks + __networks_plan_checks + __netw
 FACTS = {"host": "{{ __host_facts }}", "networks": "{{ __networks_facts }}", "images": "{{ __immich_images }}", "immich": "{{ __immich_facts }}"}
 # What preflight asks, before a deployment and after.
 PREFLIGHT = (
-    "{{ __host_checks + __host_room_checks + __networks_plan_checks + __immich_image_checks + __immich_request_checks }}",
-    {**{key: FACTS[key] for key in ("host", "networks", "images")}, "request": "{{ __immich_request }}"},
+    "{{ __host_checks + __host_room_checks + __networks_plan_checks + __immich_inventory_checks + __immich_image_checks + __immich_request_checks }}",
+    {**{key: FACTS[key] for key in ("host", "networks", "images")}, "inventory": "{{ __immich_inventory }}", "request": "{{ __immich_request }}"},
 )
 
 
 def engine() -> Templar:
     templar = Templar(loader=DataLoader())
     environment = templar.environment
-    for module in (immich_gate, immich_settings, network_lines, pairs):
+    for module in (immich_gate, immich_settings, inventory_faults, network_lines, pairs):
         for name, function in module.FilterModule().filters().items():
             environment.filters[f"patriark.homelab.{name}"] = function
     # The same few templates, some thousand times.
@@ -361,6 +361,35 @@ def test_a_bare_host_is_fit_and_its_plan_is_judged() -> None:
     assert machine.unmet(PREFLIGHT) == ["plan of the networks"]
 
 
+@pytest.mark.parametrize(
+    ("given", "row"),
+    [
+        ({"immich_library": "/etc"}, "directories that cannot be used as they are written"),
+        ({"immich_database_directory": "/srv/my db"}, "directories that cannot be used as they are written"),
+        (
+            {"homelab_storage": {"photos": "/srv/photos", "containers": "/srv/photos/containers"}},
+            "directories that are the same, or lie inside one another",
+        ),
+        ({"immich_redis_directory": "/srv/c", "immich_ml_directory": "/srv/c"}, "directories that are the same, or lie inside one another"),
+        (
+            {"immich_admin": {"email": "a"}, "immich_external_libraries": [{"name": "all", "path": "/", "owner": "a"}]},
+            "external libraries at places that nobody should show",
+        ),
+        ({"immich_trusted_proxies": ["0.0.0.0/0"]}, "proxies that Immich would believe, and that are too many or none"),
+        ({"immich_internal_network": "reverse_proxy"}, "networks that the internet reaches, with the database in them"),
+        ({"immich_publish": "0.0.0.0:2283"}, "addresses at which Immich is published past the proxy"),
+        ({"immich_publish": "2283"}, "addresses at which Immich is published past the proxy"),
+        ({"immich_publish": "192.168.1.5:2283", "immich_publish_open": True}, "addresses at which whoever comes first becomes the administrator"),
+        ({"immich_ml_environment": {"A B": "c"}}, "names that no variable of an environment can have"),
+        ({"immich_server_environment": {"IMMICH_ALLOW_SETUP": "true"}}, "variables that would open the sign-up behind everybody's back"),
+    ],
+)
+def test_what_must_not_be_asked_for_is_told_by_its_row_alone(given: dict[str, t.Any], row: str) -> None:
+    ENGINE.available_variables = {**VARIABLES, **Machine().all, **trusted(given)}
+    rows, facts = (ENGINE.template(trust_as_template("{{ __immich_inventory" + name + " }}")) for name in ("_checks", ""))
+    assert [result.name for result in _checks.evaluate(rows, {"inventory": facts}) if not result.ok] == [row]
+
+
 def documented() -> dict[str, dict[str, t.Any]]:
     """The inventories that people copy: the examples, and that of docs/install.md, without a domain and then with one."""
     found = {path.parent.name: inventory(str(path.relative_to(ROOT))) for path in sorted((ROOT / "examples").glob("*/inventory.yml"))}
@@ -377,8 +406,8 @@ def test_an_inventory_that_people_copy_fits_a_host(name: str) -> None:
     people = documented()[name]
     rows, facts = PREFLIGHT
     if "homelab_domain" in people["all"]["vars"]:
-        rows = rows.replace(" }}", " + __traefik_plan_checks + __immich_ingress_checks }}")
-        facts = {**facts, "traefik": "{{ __traefik_plan }}", "ingress": "{{ __immich_ingress_plan }}"}
+        rows = rows.replace(" }}", " + __traefik_inventory_checks + __traefik_plan_checks + __immich_ingress_checks }}")
+        facts = {**facts, "traefik": "{{ __traefik_plan }}", "proxy_inventory": "{{ __traefik_inventory }}", "ingress": "{{ __immich_ingress_plan }}"}
     machine = Machine()
     machine.host["paths"]["/home"] = {"exists": True, "free": 20 << 30, "free_percent": 50.0}
     machine.all["__immich_host"].update(postgresql_data="", recorded_image="")

@@ -75,6 +75,19 @@ def test_the_guards_are_in_the_file():
     assert http["services"]["immich"]["loadBalancer"]["servers"] == [{"url": "http://10.89.2.12:2283"}]
 
 
+def test_nobody_signs_up_from_outside_unless_that_is_meant():
+    http = rendered(immich_ingress_chain=[])
+    router = http["routers"]["immich-sign-up"]
+    assert router["rule"] == "Host(`photos.example.org`) && PathRegexp(`(?i)(admin-sign-up|start-restore)`)"
+    assert router["middlewares"] == ["immich-nobody"] and router["priority"] > max(
+        http["routers"][name]["priority"] for name in ("immich-upload", "immich-probe")
+    )
+    assert http["middlewares"] == {"immich-nobody": {"ipAllowList": {"sourceRange": ["255.255.255.255/32"]}}}
+    assert rendered()["routers"]["immich-sign-up"]["middlewares"] == ["immich-security-headers", "immich-nobody"]
+    opened = rendered(immich_ingress_sign_up="open")
+    assert "immich-sign-up" not in opened["routers"] and "immich-nobody" not in opened["middlewares"]
+
+
 def test_uploads_are_whole_files_only():
     rule = rendered()["routers"]["immich-upload"]["rule"]
     assert rule.startswith("Host(`photos.example.org`) && (Method(`POST`) && Path(`/api/assets`) || ") and "PathPrefix" not in rule
@@ -99,7 +112,7 @@ def test_each_link_can_be_left_out(left_out):
 
 
 def test_no_chain_at_all():
-    http = rendered(immich_ingress_chain=[])
+    http = rendered(immich_ingress_chain=[], immich_ingress_sign_up="open")
     assert "middlewares" not in http and not any("middlewares" in router for router in http["routers"].values())
 
 
@@ -133,7 +146,9 @@ def test_the_defaults_are_not_refused():
     [
         ({"immich_ingress_hosts": ["https://photos.example.org"]}, "host names that are none"),
         ({"immich_ingress_hosts": ["example.org/photos"]}, "host names that are none"),
+        ({"immich_ingress_hosts": ["photos.example.org\n"]}, "host names that are none"),
         ({"immich_ingress_hosts": []}, "number of host names"),
+        ({"immich_ingress_rate_depth": 5, "traefik_trusted_proxies": []}, "proxies that the rate limit counts, and that Traefik does not know"),
         ({"immich_ingress_rate_burst": 0}, "burst of the rate limit"),
         ({"immich_ingress_rate_average": 0}, "average of the rate limit"),
         ({"immich_ingress_retry_attempts": 4}, "attempts of the retry"),

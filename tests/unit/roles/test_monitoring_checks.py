@@ -17,7 +17,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.patriark.homelab.plugins.filter import network_lines
+from ansible_collections.patriark.homelab.plugins.filter import inventory_faults, network_lines
 from ansible_collections.patriark.homelab.plugins.plugin_utils import _checks
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -40,8 +40,9 @@ def templated(text: str, **more: t.Any) -> t.Any:
     variables.update(loader.load_from_file(str(ROOT / "examples/card/inventory.yml"), trusted_as_template=True)["all"]["vars"])
     variables.update(images.variables("stand-in"))
     templar = Templar(loader=loader, variables={**variables, **more})
-    for name, function in network_lines.FilterModule().filters().items():
-        templar.environment.filters[f"patriark.homelab.{name}"] = function
+    for module in (inventory_faults, network_lines):
+        for name, function in module.FilterModule().filters().items():
+            templar.environment.filters[f"patriark.homelab.{name}"] = function
     return templar.template(trust_as_template(text))
 
 
@@ -71,6 +72,17 @@ def test_what_the_card_asks_for_fits() -> None:
         ({"receivers": [{"name": "mine", "discord_configs": [{"webhook_url": WEBHOOK}]}]}, "receivers with a credential written inline"),
         ({"receivers": [{"name": "mine", "email_configs": [{"auth_password": "x"}]}]}, "receivers with a credential written inline"),
         ({"receivers": [{"name": "mine", "pushover_configs": [{"token": "x"}]}]}, "receivers with a credential written inline"),
+        (
+            {"receivers": [{"name": "mine", "webhook_configs": [{"url_file": "/u", "http_config": {"oauth2": {"client_secret": "x"}}}]}]},
+            "receivers with a credential written inline",
+        ),
+        ({"scrape_interval": "30s\n"}, "options that are no duration"),
+        ({"heartbeat_url": "https://hc-ping.com/x\n"}, "address of the heartbeat"),
+        ({"directory": "/etc"}, "directories of monitoring that cannot be used as they are written"),
+        (
+            {"prometheus_directory": "/srv/p/grafana", "grafana_directory": "/srv/p"},
+            "directories of monitoring that are the same as others, or lie inside one another",
+        ),
         ({"routes": [{"receiver": "somebody"}]}, "receivers that routes name and nobody defines"),
         ({"discord_webhook": "https://discord.com/channels/1/2"}, "webhook of Discord"),
         ({"heartbeat_url": "hc-ping.com/x"}, "address of the heartbeat"),

@@ -29,7 +29,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.patriark.homelab.plugins.filter import network_lines
+from ansible_collections.patriark.homelab.plugins.filter import inventory_faults, network_lines
 from ansible_collections.patriark.homelab.plugins.plugin_utils import _checks
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -51,8 +51,9 @@ def templar(**given: t.Any) -> Templar:
         variables.update(loader.load_from_file(str(file), trusted_as_template=True))
     card = loader.load_from_file(str(ROOT / "examples/card/inventory.yml"), trusted_as_template=True)["all"]["vars"]
     made = Templar(loader, variables={**variables, "homelab_networks": card["homelab_networks"], **given})
-    for name, function in network_lines.FilterModule().filters().items():
-        made.environment.filters[f"patriark.homelab.{name}"] = function
+    for module in (inventory_faults, network_lines):
+        for name, function in module.FilterModule().filters().items():
+            made.environment.filters[f"patriark.homelab.{name}"] = function
     return made
 
 
@@ -418,8 +419,9 @@ def unmet(**given: t.Any) -> dict[str, str]:
     """Name -> severity of each row that is not met."""
     read: dict[str, t.Any] = {"__traefik_port_start": {"content": "ODA="}, "ansible_check_mode": False}  # 80, as the kernel has it
     made = templar(**{name: value for name, value in {**read, "traefik_acme": {}, **given}.items() if value is not None})
-    rows = made.template(trust_as_template("{{ __traefik_plan_checks }}"))
-    facts = {"traefik": made.template(trust_as_template("{{ __traefik_plan }}"))}
+    rows = made.template(trust_as_template("{{ __traefik_inventory_checks + __traefik_plan_checks }}"))
+    asked = {"traefik": "{{ __traefik_plan }}", "proxy_inventory": "{{ __traefik_inventory }}"}
+    facts = {name: made.template(trust_as_template(text)) for name, text in asked.items()}
     return {result.name: result.severity for result in _checks.evaluate(rows, facts) if not result.ok}
 
 
@@ -440,8 +442,8 @@ def test_the_card_fits_together() -> None:
         ({"traefik_read_timeout": 60}, "read timeout that cuts uploads, in seconds", "warning"),
         ({"traefik_acme": None}, "certificates", "warning"),
         ({"traefik_acme": {"challenge": "dns-01"}}, "provider for the challenge dns-01", "error"),
-        ({"traefik_trusted_proxies": ["0.0.0.0/0"]}, "networks trusted with forged addresses", "error"),
-        ({"traefik_trusted_proxies": ["::/0"]}, "networks trusted with forged addresses", "error"),
+        ({"traefik_trusted_proxies": ["0.0.0.0/1", "128.0.0.0/1"]}, "proxies that Traefik would believe, and that are too many or none", "error"),
+        ({"traefik_directory": "~/traefik"}, "directories of the proxy that cannot be used as they are written", "error"),
         ({"traefik_crowdsec": {**CROWDSEC}}, "plugin of CrowdSec", "error"),
         ({"traefik_crowdsec": {**CROWDSEC, "plugin_version": "v1", "plugin_directory": "/srv"}}, "plugin of CrowdSec", "error"),
         ({"traefik_crowdsec": {**CROWDSEC, "plugin_directory": "/srv"}, "__traefik_plugin": {"stat": {"exists": False}}}, "plugin of CrowdSec", "error"),

@@ -14,9 +14,9 @@ def roles(tmp_path, monkeypatch):
         (tmp_path / role / "meta").mkdir(parents=True)
         (tmp_path / role / "meta" / "argument_specs.yml").write_text(SPEC % options)
     monkeypatch.setattr(_role_specs, "ROLES", tmp_path)
-    _role_specs.options.cache_clear()
+    _role_specs.specifications.cache_clear()
     yield
-    _role_specs.options.cache_clear()
+    _role_specs.specifications.cache_clear()
 
 
 def test_misspelt_variable_is_found_with_the_nearest_name():
