@@ -28,11 +28,12 @@ class ActionModule(ActionBase):
                 "title": {"type": "str", "default": "checks"},
                 "areas": {"type": "list", "elements": "str"},
                 "report": {"type": "path"},
+                "blind": {"type": "str", "choices": ["shown", "failed"], "default": "shown"},
                 "show": {"type": "str", "choices": ["all", "unmet"], "default": "all"},
             }
         )
         try:
-            results = _checks.of_areas(_checks.evaluate(args["rows"], args["facts"]), args["areas"] or [])
+            results = _checks.of_areas(_checks.evaluate(args["rows"], args["facts"], args["blind"]), args["areas"] or [])
         except _checks.RowError as error:
             raise AnsibleActionFail(str(error)) from error
         host = (task_vars or {}).get("inventory_hostname", "")

@@ -54,9 +54,15 @@ options:
           - A dictionary with the single key C(at_least), C(at_most), C(contains), C(differs_from), C(matches) or C(one_of) compares in that way.
         type: raw
         required: true
+      applies:
+        description:
+          - A JMESPath expression over O(facts). Unless it gives something true (and not empty) the row is left out, since it is about something
+            that is not used here.
+        type: str
       when:
         description:
-          - A JMESPath expression over O(facts). Unless it gives something true (and not empty) the row is not looked at, which is shown and counted.
+          - A JMESPath expression over O(facts), what the row needs. Unless it gives something true (and not empty) the row is not looked at,
+            which is shown, with the failed rows that stand for it, and counted.
           - It keeps the consequence of a fault from being reported as a second fault.
         type: str
       severity:
@@ -82,6 +88,13 @@ options:
       - When one of them cannot be looked at, failures of other areas are shown and count too, for they are the reason.
     type: list
     elements: str
+  blind:
+    description:
+      - What becomes of rows that cannot be looked at while no row of severity V(error) has failed, so that nothing tells why.
+      - With V(failed) they count as failed themselves.
+    type: str
+    choices: [shown, failed]
+    default: shown
   show:
     description: Which rows the table has. With V(unmet) nothing is printed while all is well.
     type: str
@@ -124,9 +137,10 @@ unmet:
     ok: {description: Always V(false)., type: bool, returned: always}
     severity: {description: Severity of the row., type: str, returned: always}
     looked_at:
-      description: Always V(true). In O(report) V(false) for a row whose O(rows[].when) was not met.
+      description: V(false) for a row whose O(rows[].when) was not met.
       type: bool
       returned: always
+    reason: {description: Why it was not looked at; empty when it was., type: str, returned: always}
     found: {description: What the query gave., type: raw, returned: always}
     expected: {description: The expectation in words., type: str, returned: always}
     fix: {description: What to do., type: str, returned: always}

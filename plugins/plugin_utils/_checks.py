@@ -26,7 +26,10 @@ else:
 
 SEVERITIES = ("error", "warning")
 REQUIRED = ("area", "name", "query", "expect", "fix")
-FIELDS = (*REQUIRED, "severity", "when")
+FIELDS = (*REQUIRED, "severity", "applies", "when")
+# The first two words of a path: host.ready, immich.probes.
+_PATH = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
+ROOTS = 2  # named for each row that could not be looked at
 
 
 class RowError(Exception):
@@ -49,7 +52,7 @@ COMPARISONS: dict[str, tuple[str, t.Callable[[t.Any, t.Any], bool]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """looked_at is False when the row's condition was not met: then it is neither right nor wrong, and ok is True."""
+    """looked_at is False when what the row needs is not there: reason tells why, and ok is True as long as a failed row stands for it."""
 
     area: str
     name: str
@@ -59,6 +62,7 @@ class Result:
     expected: str
     fix: str
     looked_at: bool = True
+    reason: str = ""
 
 
 def plain(value: t.Any) -> t.Any:
@@ -76,15 +80,37 @@ def plain(value: t.Any) -> t.Any:
     return value
 
 
-def evaluate(rows: t.Sequence[t.Mapping[str, t.Any]], facts: t.Any) -> list[Result]:
-    """Look at every row; a row that cannot be read is an error of the caller."""
+def evaluate(rows: t.Sequence[t.Mapping[str, t.Any]], facts: t.Any, blind: str = "shown") -> list[Result]:
+    """Look at every row that applies; a row that cannot be read is an error of the caller.
+
+    blind: what becomes of rows that cannot be looked at while none has failed that stands for them: "shown" or "failed".
+    """
     if JMESPATH_MISSING:
         raise RowError("the Python library jmespath is missing where Ansible runs: pip install jmespath") from JMESPATH_MISSING
     facts = plain(facts)
-    return [_evaluate_row(plain(row), facts) for row in rows]
+    judged = [(row, _evaluate_row(row, facts)) for row in map(plain, rows)]
+    found = [(row, result) for row, result in judged if result is not None]
+    broken = [(row, result) for row, result in found if not result.ok and result.severity == "error"]
+    return [result if result.looked_at else _told(row, result, broken, blind) for row, result in found]
 
 
-def _evaluate_row(row: t.Mapping[str, t.Any], facts: t.Any) -> Result:
+def _told(row: t.Mapping[str, t.Any], result: Result, broken: t.Sequence[tuple[t.Mapping[str, t.Any], Result]], blind: str) -> Result:
+    """A row that was not looked at, with the failed rows that stand for it: those about the same facts, else those of its area, else the first ones."""
+    paths = set(_PATH.findall(row["when"]))
+    same = [other for asked, other in broken if paths & set(_PATH.findall(f"{asked['query']} {asked.get('when', '')}"))]
+    near = [other for _asked, other in broken if other.area == result.area]
+    roots = (same or near or [other for _asked, other in broken])[:ROOTS]
+    if roots:
+        return dataclasses.replace(result, reason=f"not looked at, because of: {', '.join(root.name for root in roots)}")
+    reason = f"not looked at: it needs {row['when']}"
+    if blind == "shown":
+        return dataclasses.replace(result, reason=reason)
+    fix = "Nothing else tells why it could not be looked at. Give what has just been started a minute and ask again; else look at the service itself."
+    return dataclasses.replace(result, ok=False, severity="error", reason=reason, fix=fix)
+
+
+def _evaluate_row(row: t.Mapping[str, t.Any], facts: t.Any) -> Result | None:
+    """None when the row does not apply here."""
     title = f"check {row.get('area')}/{row.get('name')}"
     missing = [field for field in REQUIRED if field not in row]
     if missing:
@@ -96,6 +122,8 @@ def _evaluate_row(row: t.Mapping[str, t.Any], facts: t.Any) -> Result:
     severity = row.get("severity", "error")
     if severity not in SEVERITIES:
         raise RowError(f"{title}: severity {severity!r} is none of {', '.join(SEVERITIES)}")
+    if "applies" in row and not _search(title, row["applies"], facts):
+        return None
     if "when" in row and not _search(title, row["when"], facts):
         return Result(str(row["area"]), str(row["name"]), True, severity, None, _compare(title, None, row["expect"])[1], str(row["fix"]), False)
     found = _search(title, row["query"], facts)
@@ -155,8 +183,8 @@ def table(results: t.Sequence[Result], width: int = 110) -> str:
     name = max(len(result.name) for result in results)
     lines = []
     for result in results:
-        verdict = "-" if not result.looked_at else "ok" if result.ok else "FAILED" if result.severity == "error" else "warning"
-        found = textwrap.shorten(_short(result.found), width) if result.looked_at else "not looked at: what it needs is not there"
+        verdict = "-" if result.ok and not result.looked_at else "ok" if result.ok else "FAILED" if result.severity == "error" else "warning"
+        found = textwrap.shorten(_short(result.found), width) if result.looked_at else result.reason
         lines.append(f"{verdict:<8}{result.area:<{area}}  {result.name:<{name}}  {found}")
         if not result.ok:
             lines.append(f"{'':8}{'':{area}}  expected: {textwrap.shorten(result.expected, width)}")
@@ -168,6 +196,6 @@ def table(results: t.Sequence[Result], width: int = 110) -> str:
 
 def summary(results: t.Sequence[Result]) -> str:
     errors, warnings = len(failed(results)), len(failed(results, "warning"))
-    missed = sum(not result.looked_at for result in results)
+    missed = sum(result.ok and not result.looked_at for result in results)
     text = f"{len(results)} checks, {errors} failed, {warnings} {'warning' if warnings == 1 else 'warnings'}"
     return text + (f", {missed} not looked at" if missed else "")

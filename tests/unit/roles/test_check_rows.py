@@ -82,7 +82,7 @@ ENGINE = engine()
 def results(recorded: dict[str, t.Any], more: dict[str, t.Any] | None = None, asked: tuple[str, dict[str, str]] = (ROWS, FACTS)) -> list[_checks.Result]:
     ENGINE.available_variables = {**VARIABLES, **recorded, **trusted(more or {})}
     facts = {key: ENGINE.template(trust_as_template(text)) for key, text in asked[1].items()}
-    return _checks.evaluate(ENGINE.template(trust_as_template(asked[0])), facts)
+    return _checks.evaluate(ENGINE.template(trust_as_template(asked[0])), facts, "failed" if asked[0] == ROWS else "shown")
 
 
 class Machine:
@@ -270,6 +270,30 @@ def test_a_fault_makes_its_own_rows_fail_and_no_others(rows: str, change: t.Call
     assert machine.unmet() == sorted(rows.split("|"))
 
 
+@pytest.mark.parametrize(
+    ("change", "blind"),
+    [
+        (
+            lambda m: m.info["checksums"].update(rc=1, reason="permission denied"),
+            ["photos that are missing on the disk", "photos whose content is not what was uploaded"],
+        ),
+        (lambda m: m.answer("version", 7, "refused"), ["maintenance mode", "the first administrator is there", "version that answers"]),
+    ],
+    ids=["photos", "version"],
+)
+def test_what_cannot_be_looked_at_fails_when_nothing_else_tells_why(change: t.Callable[[Machine], t.Any], blind: list[str]) -> None:
+    machine = Machine()
+    change(machine)
+    assert machine.unmet() == blind
+
+
+def test_what_is_not_looked_at_names_the_row_that_stands_for_it() -> None:
+    machine = Machine()
+    machine.stop(DATABASE)
+    told = {result.name: result.reason for result in results(machine.all) if not result.looked_at}
+    assert told["PostgreSQL accepts the password"] == "not looked at, because of: services that do not run"
+
+
 def test_a_good_day_has_no_findings_but_those_of_the_machine() -> None:
     assert Machine().unmet() == []
 
@@ -449,10 +473,11 @@ def test_a_host_where_only_some_roles_are_used_is_judged_by_their_rows(playbook:
     assert len(read) == 1 + len(used)
     assert {result.area for result in found} == {"host", "storage", *used}
     assert [result.name for result in found if not result.ok] == []
+    assert checks["patriark.homelab.checks"].get("blind") == ("failed" if playbook == "verify" else None)
 
 
 def test_verify_judges_what_is_elsewhere_by_nothing() -> None:
-    """An external database, no machine learning: their rows are not looked at, and nobody misses their containers."""
+    """An external database, no machine learning: their rows do not apply, and nobody misses their containers."""
     machine = Machine()
     for unit in (DATABASE, ML):
         machine.stop(unit)

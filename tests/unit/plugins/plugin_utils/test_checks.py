@@ -81,3 +81,39 @@ def test_subclasses_of_plain_types_are_looked_through():
 
     (result,) = _checks.evaluate([row("contains(x, 'a')", True)], {"x": Tagged(["a"])})
     assert result.ok
+
+
+BLIND = row("missing", True, when="units.c", name="blind")
+
+
+def test_a_row_that_does_not_apply_is_left_out():
+    results = _checks.evaluate([row("n", 4, applies="missing"), row("n", 3, applies="on")], FACTS)
+    assert [(result.ok, result.looked_at) for result in results] == [(True, True)]
+
+
+def test_a_row_that_cannot_be_looked_at_is_shown_and_counted():
+    results = _checks.evaluate([BLIND], FACTS)
+    assert _checks.summary(results) == "1 checks, 0 failed, 0 warnings, 1 not looked at"
+    assert _checks.table(results).split() == "- x blind not looked at: it needs units.c".split()
+
+
+@pytest.mark.parametrize("others", [[], [row("n", 4, severity="warning")]], ids=["alone", "beside a warning"])
+def test_without_a_failed_row_it_has_failed_itself(others):
+    results = _checks.evaluate([BLIND, *others], FACTS, "failed")
+    assert [result.name for result in _checks.failed(results)] == ["blind"]
+    assert "not looked at" not in _checks.summary(results)
+    assert "not looked at: it needs units.c" in _checks.table(results)
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        ([row("n", 4, name="first"), row("units.c", True, name="same facts", area="y")], "same facts"),
+        ([row("n", 4, name="first", area="y"), row("n", 5, name="same area")], "same area"),
+        ([row("n", 4, name="first", area="y")], "first"),
+        ([row("n", 4, name=name, area="y") for name in ("first", "second", "third")], "first, second"),
+    ],
+)
+def test_the_failed_rows_that_stand_for_it_are_named(others, reason):
+    blind, *_rest = _checks.evaluate([BLIND, *others], FACTS, "failed")
+    assert (blind.ok, blind.reason) == (True, f"not looked at, because of: {reason}")
