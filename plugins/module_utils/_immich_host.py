@@ -59,6 +59,13 @@ def extensions_of(rows: str) -> dict[str, str]:
     return {name: version for name, dummy, version in (line.partition(" ") for line in rows.splitlines()) if version}
 
 
+def mounts_below(mountinfo: str, real: str) -> list[str]:
+    """What is mounted below a directory, as names in it."""
+    points = {re.sub(r"\\([0-7]{3})", lambda code: chr(int(code.group(1), 8)), line.split(" ", 5)[4]) for line in mountinfo.splitlines()}
+    inside = real.rstrip("/") + "/"
+    return sorted(point[len(inside) :] for point in points if point.startswith(inside))
+
+
 class Look:
     """One look at a host through a session."""
 

@@ -46,6 +46,12 @@ options:
     description:
       - Mount point that must be mounted. When omitted, none must.
     type: path
+  libraries:
+    description:
+      - Directories that the server gets read-only.
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: patriark.homelab.quadlet_info
 author:
@@ -103,6 +109,11 @@ pool_mounted:
   description: Whether the pool is mounted; true when none is asked for.
   returned: always
   type: bool
+mounts_below:
+  description: Each of O(libraries) to what is mounted below it.
+  returned: always
+  type: dict
+  sample: {/srv/scans: [stick]}
 """
 
 import os
@@ -123,6 +134,7 @@ def main() -> None:
             "database": {"type": "str", "default": "postgresql-immich"},
             "database_directory": {"type": "path"},
             "pool": {"type": "path"},
+            "libraries": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -139,6 +151,7 @@ def main() -> None:
             "cdi": look.cdi(),
             "selinux": read("/sys/fs/selinux/enforce").strip() == "1",
             "pool_mounted": wanted["pool"] is None or os.path.ismount(wanted["pool"]),
+            "mounts_below": {path: host.mounts_below(read("/proc/self/mountinfo"), os.path.realpath(path)) for path in wanted["libraries"]},
         }
     except SessionError as error:
         module.fail_json(msg=str(error))

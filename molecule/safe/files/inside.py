@@ -107,11 +107,20 @@ def text_of(path: str) -> bytes:
         return b""
 
 
+def misplaced(where: str, text: bytes, secrets: t.Mapping[str, bytes]) -> set[str]:
+    """Secrets whose values are elsewhere than at their own place."""
+    return {f"{name} in {where}" for name, value in secrets.items() if value and value in text and where != f"/run/secrets/{name}"}
+
+
+def variable(line: bytes) -> str:
+    return "the environment, " + line.partition(b"=")[0].decode(errors="replace")
+
+
 class Look:
     """In the namespaces of one container."""
 
-    def __init__(self, secrets: t.Mapping[str, str]) -> None:
-        self.secrets = {name: value.encode() for name, value in secrets.items()}
+    def __init__(self, secrets: t.Mapping[str, bytes]) -> None:
+        self.secrets = secrets
         self.mounts = mounts(text_of("/proc/self/mountinfo").decode(errors="replace"))
         self.found: Found = {kind: set() for kind in KINDS}
 
@@ -183,12 +192,9 @@ class Look:
             self.search(path, text_of(path))
 
     def search(self, where: str, text: bytes) -> None:
-        """A secret at its own place is told by its name, any other place is told too."""
         if where.startswith("/run/secrets/") and text:
             self.found["secrets"].add(where.removeprefix("/run/secrets/"))
-        for name, value in self.secrets.items():
-            if value and value in text and where != f"/run/secrets/{name}":
-                self.found["secrets"].add(f"{name} in {where}")
+        self.found["secrets"] |= misplaced(where, text, self.secrets)
 
     def processes(self, place: str) -> None:
         """Environments of its own; of those of others nothing must be open."""
@@ -202,7 +208,7 @@ class Look:
                 self.found["others"].add(f"processes in {place}")
             else:
                 for line in text_of(f"{place}/{number}/environ").split(b"\0"):
-                    self.search("the environment, " + line.partition(b"=")[0].decode(errors="replace"), line)
+                    self.search(variable(line), line)
 
 
 def status(pid: int) -> dict[str, str]:
@@ -247,7 +253,7 @@ def become(pid: int, shown: t.Mapping[str, str], uid: int, gid: int, capabilitie
     os.chdir("/")
 
 
-def from_inside(pid: int, shown: t.Mapping[str, str], identity: tuple[int, int, int], secrets: t.Mapping[str, str]) -> Found:
+def from_inside(pid: int, shown: t.Mapping[str, str], identity: tuple[int, int, int], secrets: t.Mapping[str, bytes]) -> Found:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -311,13 +317,15 @@ class Podman:
     def json(self, *arguments: str) -> t.Any:
         return json.loads(subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=True).stdout or "[]")
 
-    def containers(self) -> dict[str, int]:
-        return {item["Names"][0]: int(item["Pid"]) for item in self.json("ps", "--format", "json")}
+    def containers(self) -> dict[str, tuple[int, str]]:
+        """Name -> first process, and the file by which the container was made."""
+        names = [item["Names"][0] for item in self.json("ps", "--format", "json")]
+        return {item["Name"]: (int(item["State"]["Pid"]), item["OCIConfigPath"]) for item in self.json("inspect", *names)}
 
-    def secrets(self) -> dict[str, str]:
+    def secrets(self) -> dict[str, bytes]:
         names = subprocess.run([*self.command, "secret", "ls", "--format", "{{.Name}}"], capture_output=True, text=True, check=True).stdout.split()
         shown = self.json("secret", "inspect", "--showsecret", *names) if names else []
-        return {item["Spec"]["Name"]: item["SecretData"] for item in shown}
+        return {item["Spec"]["Name"]: item["SecretData"].encode() for item in shown}
 
 
 def main() -> None:
@@ -325,10 +333,14 @@ def main() -> None:
     podman = Podman(sys.argv[1])
     running, secrets = podman.containers(), podman.secrets()
     faults = [f"{name}: a container without a list" for name in sorted(running.keys() - lists["containers"].keys())]
-    for name, pid in sorted(running.items()):
+    pids = {1, *(pid for pid, dummy in running.values())}
+    for name, (pid, made_by) in sorted(running.items()):
         shown = status(pid)
         looks = [from_inside(pid, shown, identity, secrets) for identity in identities(pid, shown)]
-        found = union(from_outside(pid, shown, {1, *running.values()}), *looks)
+        found = union(from_outside(pid, shown, pids), *looks)
+        # A program may cover its environment in /proc, and has it all the same.
+        for line in json.loads(pathlib.Path(made_by).read_text(encoding="utf-8"))["process"]["env"]:
+            found["secrets"] |= misplaced(variable(line.encode()), line.encode(), secrets)
         print(name, json.dumps({kind: sorted(items) for kind, items in found.items() if items}), flush=True)
         faults += differences(name, found, lists["every"], lists["containers"].get(name) or {})
     for fault in faults:

@@ -68,11 +68,12 @@ def test_a_filter_of_the_machine_is_not_the_containers(inside: t.Any, privileges
 
 
 def test_a_secret_elsewhere_than_at_its_place_is_told(inside: t.Any) -> None:
-    look = inside.Look({"key": "s3cret", "other": ""})
+    look = inside.Look({"key": b"s3cret", "other": b""})
     look.search("/run/secrets/key", b"s3cret")
     look.search("/etc/app.conf", b"password = s3cret\n")
     look.search("/etc/none.conf", b"nothing")
-    assert look.found["secrets"] == {"key", "key in /etc/app.conf"}
+    look.search(inside.variable(b"AUTH=s3cret"), b"AUTH=s3cret")
+    assert look.found["secrets"] == {"key", "key in /etc/app.conf", "key in the environment, AUTH"}
 
 
 def test_sockets_that_listen_and_files_that_can_be_written(inside: t.Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

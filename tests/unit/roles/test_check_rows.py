@@ -359,6 +359,7 @@ REQUESTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
         "names of external libraries that are no names of folders",
         lambda m: m.inventory.update(immich_admin=ADMIN, immich_external_libraries=[{**SCANS, "name": "a/b"}]),
     ),
+    ("mounts below external libraries, by names that no unit can have", lambda m: m.all["__immich_host"].update(mounts_below={"/srv/scans": ["a b"]})),
     (
         "owners of external libraries that are not declared",
         lambda m: m.inventory.update(immich_admin=ADMIN, immich_external_libraries=[{**SCANS, "owner": "nobody@example.org"}]),

@@ -55,7 +55,7 @@ CASES = {
         "immich_ml_urls": ["http://one:3003", "http://two:3003"],
     },
     "options": {
-        **host(),
+        **host(mounts_below={"/srv/scans": ["old/stick"]}),
         "immich_split_workers": True,
         "immich_publish": "127.0.0.1:2283",
         "immich_trusted_proxies": ["10.89.2.69", "10.89.4.69"],
@@ -175,7 +175,8 @@ def test_what_people_have_who_do_not_have_the_card(rendered):
     server, work = (made["units"][f"immich-{name}.container"] for name in ("server", "microservices"))
     assert made["containers"] == ["redis-immich", "immich-ml", "immich-server", "immich-microservices"]
     assert values(server, "PublishPort") == ["127.0.0.1:2283:2283"] and not values(work, "PublishPort")
-    assert "/srv/scans:/external/scans:ro" in values(server, "Volume")
+    libraries = [line for line in values(server, "Volume") if "/external/" in line]
+    assert libraries == ["/srv/scans:/external/scans:ro", "/srv/scans/old/stick:/external/scans/old/stick:ro"]
     assert "immich-settings,type=mount,target=immich-settings.json,mode=0400" in values(server, "Secret")
     for name, include in (("server", "api"), ("microservices", "microservices")):
         env = dict(line.split("=", 1) for line in made["files"][f"immich-{name}.env"].splitlines() if not line.startswith("#"))

@@ -34,6 +34,15 @@ def test_setup_closed(text, closed):
     assert host.setup_closed(text) is closed
 
 
+def test_mounts_below_a_directory():
+    table = "".join(
+        f"2{number} 1 0:4{number} / {point} rw - ext4 /dev/a rw\n"
+        for number, point in enumerate(["/", "/srv", "/srv/a", r"/srv/a/b\040c", "/srv/a/d/e", "/srv/ab"])
+    )
+    assert host.mounts_below(table, "/srv/a") == ["b c", "d/e"]
+    assert host.mounts_below(table, "/srv/ab") == []
+
+
 def test_cdi():
     assert host.cdi_kinds(["cdiVersion: 0.5.0\nkind: nvidia.com/gpu\n", '{"cdiVersion": "0.6.0", "kind": "intel.com/gpu"}', "nothing"]) == [
         "intel.com/gpu",
