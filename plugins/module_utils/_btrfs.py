@@ -59,7 +59,6 @@ IN_PLACE = ("ext4", "xfs", "tmpfs", "ramfs")
 # Never O_CREAT, never through a symlink, never blocking on a FIFO.
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 OPEN_DIR = OPEN_FILE | os.O_DIRECTORY
-OPEN_PATH = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 
 _RENAME_EXCHANGE = 2
 

@@ -34,6 +34,7 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _b
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_copy import MARKER, TEMPORARY, Key, Survey
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import printable
+from ansible_collections.patriark.homelab.plugins.module_utils._reach import open_below, open_path
 
 COPY = "copy"
 IN_PLACE = "in_place"
@@ -118,7 +119,7 @@ class Leftover:
 
 def leftover(real: str) -> Leftover:
     """Look for the traces of an interrupted conversion of the tree. Reads only."""
-    parent = _btrfs_walk.open_path(os.path.dirname(real))
+    parent = open_path(os.path.dirname(real))
     try:
         return _leftover(parent, os.path.basename(real))
     finally:
@@ -238,7 +239,7 @@ def _fixed(real: str, using: _btrfs_busy.Users) -> str:
         return "it is a mount point"
     if using.bound:
         return "it is mounted elsewhere too"
-    parent = _btrfs_walk.open_path(os.path.dirname(real))
+    parent = open_path(os.path.dirname(real))
     try:
         # An append-only directory may be written to, but nothing in it can be renamed.
         with contextlib.suppress(PermissionError):
@@ -254,7 +255,7 @@ def _fixed(real: str, using: _btrfs_busy.Users) -> str:
 
 
 def _surveyed(real: str, nocow: bool | None, skip: t.Container[str]) -> tuple[Survey, int]:
-    anchor = _btrfs_walk.open_path(real)
+    anchor = open_path(real)
     try:
         room = os.fstatvfs(anchor)
         return _btrfs_copy.survey(anchor, nocow, skip), room.f_bavail * room.f_frsize
@@ -321,7 +322,7 @@ def _locked(parent: int, name: str) -> t.Iterator[None]:
 
 def convert(real: str, nocow: bool | None, subvolume: bool, method: str, skip: t.Container[str], progress: Progress) -> None:
     """Convert the tree, or finish what an interrupted run left."""
-    parent = _btrfs_walk.open_path(os.path.dirname(real))
+    parent = open_path(os.path.dirname(real))
     name = os.path.basename(real)
     try:
         with _locked(parent, name):
@@ -547,7 +548,7 @@ class _InPlace:
 
     def _open(self, path: str) -> int:
         """The directory of a name, for reading."""
-        anchor = _btrfs_walk.open_below(self.root, os.path.dirname(path))
+        anchor = open_below(self.root, os.path.dirname(path))
         try:
             return _btrfs_walk.open_quiet(".", _btrfs.OPEN_DIR, anchor)
         finally:

@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_directory
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Progress
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Facts, Plan, Want
+from ansible_collections.patriark.homelab.plugins.module_utils._reach import Misled, canonical
 
 __all__ = ["Directories", "Want"]
 
@@ -30,6 +31,8 @@ def _named(want: Want) -> t.Iterator[None]:
     """An error of the system, with the entry that it is about."""
     try:
         yield
+    except Misled as error:
+        raise _btrfs.BtrfsError(f"{want.path}: {error.strerror}") from error
     except OSError as error:
         raise _btrfs.BtrfsError(f"{want.path}: {_btrfs.reason(error)}") from error
 
@@ -41,7 +44,10 @@ class Directories:
         self.wants = list(wants)
         self.warnings: list[str] = []
         self.errors: list[str] = []
-        real = [_btrfs_directory.canonical(want.path) for want in self.wants]
+        real = []
+        for want in self.wants:
+            with _named(want):
+                real.append(canonical(want.path))
         self.listed = frozenset(real)
         for index, path in enumerate(real):
             if path in real[:index]:

@@ -21,7 +21,8 @@ from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _b
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError, size
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_audit import Audit
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Leftover, Preflight, Progress
-from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import open_path, open_quiet, printable
+from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_walk import open_quiet, printable
+from ansible_collections.patriark.homelab.plugins.module_utils._reach import OPEN_PATH, canonical, open_path, resolve
 
 _PARENT_MODE = 0o755
 
@@ -285,14 +286,6 @@ def _plan_access(want: Want, facts: Facts, result: Plan) -> None:
 # ---------------------------------------------------------------------------------------------------------------- look
 
 
-def canonical(path: str) -> str:
-    """The path with the symlinks of its ancestors resolved; the last component is kept as it is."""
-    trimmed = path.rstrip("/")
-    if os.path.basename(trimmed) in ("", ".", ".."):
-        return os.path.realpath(path)
-    return os.path.join(os.path.realpath(os.path.dirname(trimmed)), os.path.basename(trimmed))
-
-
 def _anchor(path: str) -> tuple[str, str]:
     """The nearest existing ancestor of an absent path as given, and what is wrong with it."""
     parent = os.path.dirname(path.rstrip("/"))
@@ -302,7 +295,7 @@ def _anchor(path: str) -> tuple[str, str]:
         return parent, f"{parent} is a dangling symlink"
     if not os.path.isdir(parent):
         return parent, f"{parent} is not a directory"
-    return os.path.realpath(parent), ""
+    return resolve(parent), ""
 
 
 def look(want: Want, listed: frozenset[str] = frozenset(), existing: str = "fail") -> Facts:
@@ -481,12 +474,15 @@ def _create(want: Want, facts: Facts, todo: Plan) -> None:
     try:
         missing = os.path.relpath(facts.real, facts.anchor).split("/")
         for part in missing[:-1]:
+            made = False
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o700, dir_fd=parent)
-                os.chmod(part, _PARENT_MODE, dir_fd=parent)
-            child = os.open(part, _btrfs.OPEN_PATH, dir_fd=parent)
+                made = True
+            child = os.open(part, OPEN_PATH, dir_fd=parent)
             os.close(parent)
             parent = child
+            if made:  # by its descriptor: the name may be somebody's link by now
+                os.chmod(f"/proc/self/fd/{parent}", _PARENT_MODE)
         name = missing[-1]
         _make(want, todo, parent, name)
     except PermissionError as error:

@@ -37,29 +37,6 @@ def open_quiet(name: str, flags: int, dir_fd: int) -> int:
         return os.open(name, flags, dir_fd=dir_fd)
 
 
-def open_path(real: str) -> int:
-    """Open a canonical path component by component, so that no symlink put there meanwhile is followed (O_PATH)."""
-    fd = os.open("/", _btrfs.OPEN_PATH)
-    try:
-        return open_below(fd, real.strip("/"))
-    finally:
-        os.close(fd)
-
-
-def open_below(root: int, relative: str) -> int:
-    """Open a directory below root (O_PATH), component by component without following symlinks."""
-    fd = os.dup(root)
-    for part in relative.split("/"):
-        if not part:
-            continue
-        try:
-            child = os.open(part, _btrfs.OPEN_PATH, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = child
-    return fd
-
-
 def mounts_below(path: str, mountinfo: str) -> set[str]:
     """Mount points strictly below path, relative to it, from the text of a mountinfo file."""
     prefix = path.rstrip("/") + "/"

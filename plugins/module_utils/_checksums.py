@@ -14,6 +14,8 @@ import posixpath
 import time
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
+
 _CHUNK = 1 << 20
 SHOWN = 20
 
@@ -38,7 +40,7 @@ def content(path: str, algorithm: str = "sha1") -> tuple[str, int]:
     """Digest and size of a file, read from the disk and not from memory, where the kernel lets us choose."""
     total = hashlib.new(algorithm)
     size = 0
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = regular.open_regular(path)
     try:
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         while True:

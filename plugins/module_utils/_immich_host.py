@@ -10,8 +10,10 @@ import os
 import re
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _reach as reach
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
 from ansible_collections.patriark.homelab.plugins.module_utils._account import read
-from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
+from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
 # Flags of /proc/cpuinfo that each level adds to the one before.
 CPU_LEVELS = (
@@ -19,6 +21,8 @@ CPU_LEVELS = (
     {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"},
     {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"},
 )
+# Characters that a version has
+_SHORT = 64
 CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 # /dev/dri is what podman passes on; it wants the render node in it.
 DEVICES = {"dri": "/dev/dri/renderD*", "kfd": "/dev/kfd", "rga": "/dev/rga", "mpp": "/dev/mpp_service", "dma_heap": "/dev/dma_heap", "mali": "/dev/mali0"}
@@ -74,13 +78,21 @@ class Look:
 
     def unit(self, name: str) -> str:
         with self.session.files():
-            return read(os.path.join(self.folder, name))
+            try:
+                return regular.read_text(os.path.join(self.folder, name))
+            except OSError:
+                return ""
 
     def postgresql_data(self, directory: str) -> str:
         """Major version of the data directory, empty without one. The directory belongs to a subordinate id of the account."""
         path = os.path.join(directory, "PG_VERSION")
         if os.geteuid() == 0:
-            return read(path).strip()
+            try:
+                return reach.read_text(path, _SHORT).strip()
+            except FileNotFoundError:
+                return ""
+            except OSError as error:
+                raise SessionError(f"{path}: {error.strerror}") from None
         rc, out, dummy = self.session.podman("unshare", "cat", path)
         return out.strip() if rc == 0 else ""
 

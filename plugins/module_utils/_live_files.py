@@ -31,13 +31,14 @@ import tempfile
 import time
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _reach as reach
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._redact import redacted
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
-from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_node
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import LARGEST, Node, read_node
 
-# A directory of configuration is small. A larger one is a wrong path, and copying it would take long.
-LARGEST = 64 * 1024 * 1024
+# A directory of configuration is no larger either than one file of it may be: else it is a wrong path, and copying it would take long.
 PAUSE = 0.3
 
 Files = t.Mapping[str, t.Optional[Node]]
@@ -249,6 +250,28 @@ def put(root: str, path: str, node: Node | None) -> None:
         return
 
 
+def make_folders(session: Session, root: str, files: Files) -> None:
+    """The directories of the files that are wanted, made with the account's ids: a link in there leads no further than the account may go."""
+    with session.files():
+        for path in sorted(path for path, node in files.items() if node is not None and _below(path)):
+            folder = os.path.dirname(os.path.join(root, path))
+            try:
+                os.makedirs(folder, mode=0o755, exist_ok=True)
+            except OSError as error:
+                reason = f"cannot be made by {session.user or 'root'}: {error.strerror}"
+                raise LiveRefused([Finding(folder, reason, reach.obstacle(folder) or "give that account the right, or make it first")]) from None
+
+
+def _below(path: str) -> bool:
+    return not os.path.isabs(path) and ".." not in path.split("/")
+
+
+def have_folders(session: Session, root: str, files: t.Iterable[str]) -> bool:
+    """Whether the directories of the files are there, as the account sees them."""
+    with session.files():
+        return all(os.path.isdir(os.path.dirname(os.path.join(root, path))) for path in files)
+
+
 def _look(session: Session, root: str, files: Files) -> list[Change]:
     who = session.user or "root"
     if not os.path.isdir(root):
@@ -256,12 +279,12 @@ def _look(session: Session, root: str, files: Files) -> list[Change]:
     changes = []
     for path, after in sorted(files.items()):
         target = os.path.join(root, path)
-        if os.path.isabs(path) or ".." in path.split("/"):
+        if not _below(path):
             raise LiveRefused([Finding(path, f"does not lie below {root}")])
         try:
             before = read_node(target)
         except PermissionError:
-            raise LiveRefused([Finding(target, f"cannot be read by {who}")]) from None
+            raise LiveRefused([Finding(target, f"cannot be read by {who}", reach.obstacle(target) or "")]) from None
         except OSError as error:
             raise LiveRefused([Finding(target, str(error.strerror or error))]) from None
         if before is not None and before.target is not None:
@@ -270,7 +293,9 @@ def _look(session: Session, root: str, files: Files) -> list[Change]:
         if not os.path.isdir(folder):
             raise LiveRefused([Finding(folder, "is not a directory", "make it first")])
         if before != after and not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise LiveRefused([Finding(folder, f"cannot be written by {who}", "give that account the right, or name the account that has it")])
+            raise LiveRefused(
+                [Finding(folder, f"cannot be written by {who}", reach.obstacle(folder) or "give that account the right, or name the account that has it")]
+            )
         changes.append(Change(path, before, after))
     return changes
 
@@ -307,7 +332,8 @@ def _copy(root: str, copy: str, leave_out: set[str]) -> list[Finding]:
                     total += state.st_size
                     if total > LARGEST:
                         raise LiveRefused([Finding(root, f"holds more than {LARGEST >> 20} MiB", "that is no directory of configuration; check the path")])
-                    shutil.copyfile(os.path.join(root, path), os.path.join(copy, path))
+                    with open(os.path.join(copy, path), "xb") as target:
+                        target.writelines(regular.chunks(os.path.join(root, path), LARGEST, follow=True))
                     os.chmod(os.path.join(copy, path), 0o644)
             except OSError as error:
                 found.append(Finding(os.path.join(root, path), f"cannot be read: {error.strerror}; judged without it", severity="warning"))
@@ -328,8 +354,7 @@ class _Record:
         found: dict[str, Node | None] = {}
         for path in paths:
             with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-                with open(self._place(path), encoding="utf-8") as handle:
-                    node = json.load(handle)["previous"]
+                node = json.loads(regular.read_text(self._place(path), 2 * LARGEST))["previous"]
                 found[path] = None if node is None else Node(str(node[0]), int(node[1]))
         return found
 

@@ -17,6 +17,7 @@ import json
 import os
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
 from ansible_collections.patriark.homelab.plugins.module_utils import _systemd
 from ansible_collections.patriark.homelab.plugins.module_utils._address_plan import Finding, Network, OtherUnit
 from ansible_collections.patriark.homelab.plugins.module_utils._network_drift import Difference
@@ -188,8 +189,8 @@ class Journal:
         if not self.session.exists:
             return []
         try:
-            with self.session.files(), open(self.path, encoding="utf-8") as handle:
-                return [str(name) for name in json.load(handle)["services"]]
+            with self.session.files():
+                return [str(name) for name in json.loads(regular.read_text(self.path))["services"]]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return []
 

@@ -13,6 +13,7 @@ import re
 import stat
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _reach as reach
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BTRFS, fstype, unallocated
 
 _KINDS = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
@@ -32,19 +33,36 @@ def mount_points(text: str) -> list[str]:
     return [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), field[4]) for field in fields if len(field) > 4]
 
 
-def mount_point(path: str, mounts: t.Iterable[str]) -> str:
-    """The mount an existing path is on. A btrfs subvolume is a device of its own and yet no mount, so devices do not tell."""
-    path = os.path.realpath(path)
-    above = [mount for mount in mounts if path == mount or path.startswith(mount.rstrip("/") + "/")]
+def mount_point(real: str, mounts: t.Iterable[str]) -> str:
+    """The mount an existing path, without links, is on. A btrfs subvolume is a device of its own and yet no mount, so devices do not tell."""
+    above = [mount for mount in mounts if real == mount or real.startswith(mount.rstrip("/") + "/")]
     return max(above, key=len, default="/")
 
 
 def describe(path: str, mounts: t.Iterable[str]) -> dict[str, t.Any]:
-    """One path; of one that is not there nothing but that. A link at its end is not followed."""
+    """One path; of one that is not there nothing but that. A link at its end is not followed, nor one on the way that others could have made."""
     try:
-        info = os.lstat(path)
+        real = reach.canonical(path)
+        folder = reach.open_path(os.path.dirname(real))
+    except reach.Misled as error:
+        return {"exists": False, "reason": error.strerror}
     except OSError:
         return {"exists": False, "reason": None}
+    try:
+        handle = os.open(os.path.basename(real) or ".", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return {"exists": False, "reason": None}
+    finally:
+        os.close(folder)
+    try:
+        return _describe(handle, mount_point(real, mounts))
+    finally:
+        os.close(handle)
+
+
+def _describe(handle: int, mount: str) -> dict[str, t.Any]:
+    """What an open path (O_PATH, so that nothing waits for it and no device acts) is."""
+    info = os.fstat(handle)
     result: dict[str, t.Any] = {
         "exists": True,
         "kind": kind(info.st_mode),
@@ -52,26 +70,26 @@ def describe(path: str, mounts: t.Iterable[str]) -> dict[str, t.Any]:
         "gid": info.st_gid,
         "mode": f"{stat.S_IMODE(info.st_mode):04o}",
         "size": info.st_size,
-        "mount": mount_point(path, mounts),
+        "mount": mount,
         "reason": None,
     }
     try:
-        room = os.statvfs(path)
+        room = os.fstatvfs(handle)
         # What an ordinary account may still write, of what all accounts together could.
         result.update(total=room.f_blocks * room.f_frsize, free=room.f_bavail * room.f_frsize)
         result["free_percent"] = percent(room.f_bavail, room.f_blocks)
         if result["kind"] not in ("file", "directory"):
             return result
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         result["reason"] = error.strerror
         return result
     try:
-        result["fstype"] = fstype(handle)
+        result["fstype"] = fstype(opened)
         if result["fstype"] == BTRFS:
-            space = unallocated(handle)
+            space = unallocated(opened)
             result["unallocated"] = space[1] if space else None
             result["unallocated_percent"] = percent(space[1], space[0]) if space else None
     finally:
-        os.close(handle)
+        os.close(opened)
     return result

@@ -132,7 +132,8 @@ class Planner:
                 if name is None or name.text in self.foreign or self._is_ours(full):
                     continue
                 node = files[path]
-                shown = node if node.target is None else read_quietly(os.path.realpath(full))
+                with self.session.files():  # a link of the account's shows what the account may see
+                    shown = node if node.target is None else read_quietly(os.path.realpath(full))
                 self.foreign_paths[name.text] = full
                 self.foreign[name.text] = Unit(name, staleness.without_label(shown.content) if shown else "")
 
@@ -184,12 +185,13 @@ class Planner:
         with session.files():
             tree = read_tree(self.folder, [name for name in names if not is_plain(name)])
             plain = read_tree(session.systemd_dir, [name for name in names if is_plain(name)])
+            linked = os.path.islink(self.folder)
         for name in kept:
             place, source = (result.plain, plain) if is_plain(name) else (result.tree, tree)
             if name in source:
                 place[name] = source[name]
         self._refuse_strangers(plain)
-        if os.path.islink(self.folder):
+        if linked:
             self.findings.append(Finding(request.stack, f"{self.folder} is a symbolic link", "the directory of a stack is exchanged as a whole: make it one"))
         if request.state == "absent":
             left = sorted(path for path in self.foreign_paths.values() if path.startswith(self.folder + "/"))
@@ -484,7 +486,7 @@ def _shown(node: Node | None) -> str | None:
 
 
 def _digest(node: Node) -> str:
-    return staleness.file_hash(node.content.encode("utf-8", "surrogateescape"))
+    return staleness.file_hash([node.content.encode("utf-8", "surrogateescape")])
 
 
 def _says(line: str, name: str) -> bool:

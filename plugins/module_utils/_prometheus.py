@@ -20,9 +20,11 @@ import time
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import Service
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import LARGEST
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik_static import inside, mounts_of
 
 STAGED = "/patriark-homelab-staged"
@@ -263,7 +265,6 @@ class Prometheus(Service):
 
 def _text(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
+        return regular.read_text(path, LARGEST, follow=True, errors="surrogateescape")
     except FileNotFoundError:
         return None

@@ -13,6 +13,7 @@ Private to the collection.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pty
@@ -23,6 +24,8 @@ import subprocess
 import termios
 import time
 import typing as t
+
+from ansible_collections.patriark.homelab.plugins.module_utils import _reach as reach
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -162,7 +165,8 @@ class Session:
 
     @property
     def _cwd(self) -> str:
-        return self.home if os.path.isdir(self.home) else "/"
+        with self.files():
+            return self.home if os.path.isdir(self.home) else "/"
 
     def follow(self, args: t.Sequence[str], hear: t.Callable[[str], None]) -> tuple[int, str]:
         """Run a command on a terminal, where programs draw how far they are: (rc, all it said).
@@ -247,8 +251,12 @@ class Session:
         The other run may wait for a start that takes long: waiting is told that there is one.
         """
         with self.files():
-            os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
-            handle = os.open(os.path.join(self.state_dir, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
+                handle = os.open(os.path.join(self.state_dir, "lock"), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                place = os.path.join(self.state_dir, "lock") if error.errno in (errno.ELOOP, errno.EISDIR) else self.state_dir
+                raise SessionError(f"{place}, where runs note what they do, cannot be used: {reach.obstacle(place) or error.strerror}") from None
         try:
             end = time.monotonic() + deadline
             while True:

@@ -18,6 +18,11 @@ import shutil
 import stat
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
+
+# A file of configuration is small.
+LARGEST = 64 * 1024 * 1024
+
 
 class Node(t.NamedTuple):
     """A file (content, mode) or, with target, a symbolic link."""
@@ -42,9 +47,8 @@ def read_node(path: str) -> Node | None:
     if stat.S_ISLNK(state.st_mode):
         return Node("", 0o777, os.readlink(path))
     if not stat.S_ISREG(state.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", path)
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as handle:
-        return Node(handle.read(), stat.S_IMODE(state.st_mode))
+        raise OSError(errno.EINVAL, f"is {regular.kind(state.st_mode)} and not a regular file", path)
+    return Node(regular.read_text(path, LARGEST, errors="surrogateescape"), stat.S_IMODE(state.st_mode))
 
 
 def changed(path: str) -> float:

@@ -14,6 +14,7 @@ import itertools
 import re
 import typing as t
 
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
 from ansible_collections.patriark.homelab.plugins.module_utils._commands import came_of
 from ansible_collections.patriark.homelab.plugins.module_utils._quadlet_unit import DEFAULT_RETRIES, DIGEST_LABEL, Unit
 
@@ -46,16 +47,18 @@ def _hash(parts: t.Mapping[str, str | None]) -> str:
     return total.hexdigest()[:_LENGTH]
 
 
-def file_hash(data: bytes) -> str:
+def file_hash(data: t.Iterable[bytes]) -> str:
     """For watched files, which may be large or no text."""
-    return hashlib.sha256(data).hexdigest()
+    total = hashlib.sha256()
+    for part in data:
+        total.update(part)
+    return total.hexdigest()
 
 
 def watched(path: str) -> str | None:
     """What stands for the content of a watched file; None while it cannot be read."""
     try:
-        with open(path, "rb") as handle:
-            return file_hash(handle.read())
+        return file_hash(regular.chunks(path, None, follow=True))
     except OSError:
         return None
 

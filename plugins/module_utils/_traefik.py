@@ -20,11 +20,13 @@ import tempfile
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
+from ansible_collections.patriark.homelab.plugins.module_utils import _regular_file as regular
 from ansible_collections.patriark.homelab.plugins.module_utils import _traefik_static as static
 from ansible_collections.patriark.homelab.plugins.module_utils import _traefik_verdict as verdict
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
 from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Service
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
+from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import LARGEST
 
 # A twin ends itself after that many seconds, also when nobody is left to stop it.
 LIFETIME = 240
@@ -164,7 +166,8 @@ class Traefik(Service):
             if self.content is not None:
                 shutil.copyfile(os.path.join(staged, self.file), os.path.join(mine, self.file))
             if os.path.isfile(self.path):
-                shutil.copyfile(self.path, os.path.join(old, self.file))
+                with open(os.path.join(old, self.file), "xb") as target:
+                    target.writelines(regular.chunks(self.path, LARGEST, follow=True))
             texts = _texts(staged)
             before = _texts(old).get(self.file)
             for folder in (mine, old, staged):
@@ -239,7 +242,7 @@ class Twins:
         self.names: dict[str, str] = {}
         self.path = ""
         self._options: list[str] = []
-        self.recipe = static.recipe(container, self._read, os.path.isdir, seen_at)
+        self.recipe = static.recipe(container, self._read, self._is_directory, seen_at)
 
     def _read(self, path: str) -> str | None:
         with self.session.files():
@@ -247,6 +250,10 @@ class Twins:
                 return _text(path)
             except OSError:
                 return None
+
+    def _is_directory(self, path: str) -> bool:
+        with self.session.files():
+            return os.path.isdir(path)
 
     def __enter__(self) -> Twins:
         with self.session.files():
@@ -323,5 +330,4 @@ def _texts(folder: str) -> dict[str, str]:
 
 
 def _text(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-        return handle.read()
+    return regular.read_text(path, LARGEST, follow=True, errors="surrogateescape")

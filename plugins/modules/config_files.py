@@ -37,7 +37,7 @@ attributes:
     support: full
 options:
   directory:
-    description: The directory on the host, which must exist.
+    description: The directory on the host. Made, with the rights of the account, where a file is wanted in it.
     type: path
     required: true
   files:
@@ -47,7 +47,7 @@ options:
     required: true
     suboptions:
       name:
-        description: Path below O(directory).
+        description: Path below O(directory). Directories on the way that are missing are made too.
         type: str
         required: true
       content:
@@ -70,9 +70,10 @@ options:
     type: list
     elements: str
   container:
-    description: The service's container.
+    description:
+      - The service's container. Required with O(check).
+      - When omitted, nobody is told. Whoever looks after the container restarts it, as O(patriark.homelab.quadlet#module:watch) does.
     type: str
-    required: true
   port:
     description: Port inside the container with C(/metrics). When omitted, the service is restarted and not told to reload.
     type: int
@@ -137,13 +138,12 @@ rollback:
   type: dict
 """
 
-import os
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, apply, plan
-from ansible_collections.patriark.homelab.plugins.module_utils._live_module import run
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Service, apply, have_folders, make_folders, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
 from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._reloading import Recipe, Reloading
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
@@ -165,7 +165,7 @@ SPEC: dict[str, t.Any] = {
     "image": {"type": "str"},
     "seen_at": {"type": "path"},
     "check": {"type": "list", "elements": "str"},
-    "container": {"type": "str", "required": True},
+    "container": {"type": "str"},
     "port": {"type": "int"},
     "wait_timeout": {"type": "int", "default": 30},
 }
@@ -187,22 +187,23 @@ def wanted(files: list[dict[str, t.Any]]) -> dict[str, Node | None]:
 def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     params = module.params
     files = wanted(params["files"])
-    with session.files():
-        # what has to be removed from a directory that is not there is removed
-        files = {name: node for name, node in files.items() if node or os.path.isdir(os.path.dirname(os.path.join(params["directory"], name)))}
-        there = session.exists and all(os.path.isdir(os.path.dirname(os.path.join(params["directory"], name))) for name in files)
+    # what has to be removed from a directory that is not there is removed
+    files = {name: node for name, node in files.items() if node or have_folders(session, params["directory"], [name])}
     if not files:
         return {"changed": False, "in_effect": False, "notes": [], "diff": []}
-    if module.check_mode and not there:
+    if not module.check_mode:
+        make_folders(session, params["directory"], files)
+    elif not session.exists or not have_folders(session, params["directory"], files):
         return {"changed": True, "in_effect": False, "notes": [f"{params['directory']} is not there yet, so nothing could be tried"], "diff": []}
-    recipe = Recipe(params["image"] or "", params["seen_at"] or "", params["check"] or [], params["container"], params["port"])
-    service = Reloading(session, params["directory"], list(files), recipe)
+    recipe = Recipe(params["image"] or "", params["seen_at"] or "", params["check"] or [], params["container"] or "", params["port"])
+    reader = Reloading(session, params["directory"], list(files), recipe)
+    service: Service = reader if recipe.container else Unseen()
     made = plan(session, params["directory"], files, service)
     for finding in made.warnings:
         module.warn(str(finding))
-    notes = [] if service.tried else [f"the image {recipe.image} is not there yet, so nothing could be tried"]
-    running = inside.describe(session, recipe.container) is not None
-    if not running:
+    notes = [] if reader.tried else [f"the image {recipe.image} is not there yet, so nothing could be tried"]
+    running = bool(recipe.container) and inside.describe(session, recipe.container) is not None
+    if recipe.container and not running:
         notes.append(f"{recipe.container} does not run; it reads the files when it starts")
     if not module.check_mode:
         apply(session, made, service, params["wait_timeout"])
@@ -210,7 +211,7 @@ def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    module = QuietModule(argument_spec=SPEC, supports_check_mode=True, required_by={"check": ("image", "seen_at")})
+    module = QuietModule(argument_spec=SPEC, supports_check_mode=True, required_by={"check": ("image", "seen_at", "container")})
     run(module, f"the configuration in {module.params['directory']} is", work)
 
 

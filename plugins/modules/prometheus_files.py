@@ -42,7 +42,7 @@ options:
     required: true
   files:
     description:
-      - The files. Their directories must exist.
+      - The files. Directories below O(directory) that are missing are made, with the rights of the account.
     type: list
     elements: dict
     required: true
@@ -176,7 +176,7 @@ import os
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, apply, have_folders, make_folders, plan
 from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
 from ansible_collections.patriark.homelab.plugins.module_utils._prometheus import RULES, Prometheus
 from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
@@ -230,10 +230,13 @@ def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     if not seen:
         notes.append(f"the container {params['container']} does not run, so nothing could be tried and nobody asked")
     result: dict[str, t.Any] = {"rules": {}, "retention": None, "notes": notes}
-    if not seen and not all(os.path.isdir(os.path.dirname(os.path.join(root, path))) for path in files):
+    nodes = {path: None if text is None else Node(text) for path, text in files.items()}
+    if not module.check_mode and have_folders(session, root, ["."]):
+        make_folders(session, root, nodes)
+    if (not seen or module.check_mode) and not have_folders(session, root, files):
         # check mode before anything is there, or absent after everything is gone
         return {**result, "changed": params["state"] == "present", "waited": 0.0, "diff": []}
-    made = plan(session, root, {path: None if text is None else Node(text) for path, text in files.items()}, prometheus if seen else Unseen())
+    made = plan(session, root, nodes, prometheus if seen else Unseen())
     for finding in made.warnings:
         module.warn(str(finding))
     if made.pending:

@@ -196,7 +196,7 @@ import os
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._findings import Finding
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, Plan, Service, apply, plan
+from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused, Outcome, Plan, Service, apply, have_folders, plan
 from ansible_collections.patriark.homelab.plugins.module_utils._live_module import Unseen, run
 from ansible_collections.patriark.homelab.plugins.module_utils._quiet_module import QuietModule
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
@@ -254,7 +254,7 @@ def work(module: QuietModule, session: Session) -> dict[str, t.Any]:
     elif not seen:
         raise LiveRefused([Finding(params["path"], f"the container {params['container']} does not run", "start it first, or name the right container")])
     result: dict[str, t.Any] = {"file": params["path"], "notes": notes}
-    if not seen and not os.path.isdir(folder):
+    if not seen and not have_folders(session, folder, [name]):
         # check mode before anything is there, or absent after everything is gone
         reason = None if node is None else "there is no such file"
         return {**result, "changed": reason is not None, "reason": reason, "routers": {}, "confirmed_by": "nobody", "waited": 0.0, "diff": []}

@@ -43,6 +43,10 @@ options:
       - File inside the container with that key.
     type: path
     default: /run/secrets/traefik-crowdsec-key
+  plugin_directory:
+    description:
+      - Directory of the host with a plugin's source, to be looked for. When omitted, nothing is.
+    type: path
 seealso:
   - module: patriark.homelab.traefik_file
 author:
@@ -103,6 +107,10 @@ plugins:
   type: dict
   sample:
     crowdsec: [immich]
+plugin_source:
+  description: Whether there is a plugin's source in O(plugin_directory), as far as the account can see.
+  returned: always
+  type: bool
 crowdsec:
   description: V(answers), or why the local API is of no use. Null when it was not asked.
   returned: always
@@ -110,6 +118,7 @@ crowdsec:
   sample: refuses the key
 """
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -123,6 +132,7 @@ SPEC: dict[str, t.Any] = {
     "container": {"type": "str", "default": "traefik"},
     "api": {"type": "str", "default": "http://127.0.0.1:8080"},
     "crowdsec": {"type": "str"},
+    "plugin_directory": {"type": "path"},
     "crowdsec_key_file": {"type": "path", "default": "/run/secrets/traefik-crowdsec-key", "no_log": False},
 }
 # In the container, where the name of the local API is known; the key stays there too.
@@ -153,10 +163,15 @@ def crowdsec_verdict(rc: int, err: str) -> str:
     return "refuses the key" if "403" in reason or "401" in reason else f"does not answer: {reason}"
 
 
+def plugin_source(session: Session, directory: str | None) -> bool:
+    with session.files():
+        return directory is not None and os.path.isfile(os.path.join(directory, ".traefik.yml"))
+
+
 def look(session: Session, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     container, crowdsec = params["container"], params["crowdsec"]
     result: dict[str, t.Any] = {"running": False, "error": f"the container {container} does not run", "objects": {}, "unusable": []}
-    result.update(read_timeouts={}, plugins={}, crowdsec=None)
+    result.update(read_timeouts={}, plugins={}, crowdsec=None, plugin_source=plugin_source(session, params["plugin_directory"]))
     if not session.exists or not session.ready or not session.module.get_bin_path("podman"):
         return result
     state = (podman.inspect_containers(session, [container]).get(container) or {}).get("State") or {}

@@ -444,7 +444,6 @@ def test_an_inventory_that_people_copy_fits_a_host(name: str) -> None:
         **secrets,
         "ansible_check_mode": False,
         "__traefik_planning": True,
-        "__traefik_plugin": {},
     }
     found = _checks.evaluate(ENGINE.template(trust_as_template(rows)), {key: ENGINE.template(trust_as_template(text)) for key, text in facts.items()})
     assert [result.name for result in found if not result.ok] == (["nobody asks CrowdSec"] if name == "card" else [])

@@ -446,7 +446,7 @@ def test_the_card_fits_together() -> None:
         ({"traefik_directory": "~/traefik"}, "directories of the proxy that cannot be used as they are written", "error"),
         ({"traefik_crowdsec": {**CROWDSEC}}, "plugin of CrowdSec", "error"),
         ({"traefik_crowdsec": {**CROWDSEC, "plugin_version": "v1", "plugin_directory": "/srv"}}, "plugin of CrowdSec", "error"),
-        ({"traefik_crowdsec": {**CROWDSEC, "plugin_directory": "/srv"}, "__traefik_plugin": {"stat": {"exists": False}}}, "plugin of CrowdSec", "error"),
+        ({"traefik_crowdsec": {**CROWDSEC, "plugin_directory": "/srv"}, "__traefik_live": {"plugin_source": False}}, "plugin of CrowdSec", "error"),
         ({"__traefik_live": {"plugins": {"crowdsec": ["immich"]}}}, "routers that need the bouncer, which is not wired any more", "error"),
     ],
 )

@@ -173,8 +173,6 @@ def test_what_is_not_wanted_any_more_goes(options, wanted):
     found = {f"{item['directory']}/{file['name']}": file["content"] for item in readers for file in item["files"]}
     assert set(found) == {config + path for path in (*DASHBOARD, ALLOY, PROMTAIL)}
     assert {path.removeprefix(config) for path, content in found.items() if content is not None} == wanted
-    made = set(rendering.templated("{{ __immich_monitoring_directories }}", options))
-    assert made == {config + path for path in ("prometheus/rules", "prometheus/targets", *(name.rpartition("/")[0] for name in wanted))}
 
 
 def test_links_lead_to_the_grafana_of_the_role_monitoring():

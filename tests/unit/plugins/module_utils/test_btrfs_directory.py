@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_directory
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import FS_NOCOW
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_audit import Audit
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_directory import Facts, Want, plan
@@ -115,11 +114,3 @@ def test_an_obstacle_is_the_only_message() -> None:
 @pytest.mark.parametrize(("number", "wanted"), [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (5 << 40, "5120.0 GiB")])
 def test_size(number: int, wanted: str) -> None:
     assert _btrfs.size(number) == wanted
-
-
-def test_canonical_keeps_the_last_component(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to("real")
-    assert _btrfs_directory.canonical(f"{tmp_path}/link/x/") == str(tmp_path / "real" / "x")
-    assert _btrfs_directory.canonical(f"{tmp_path}/link") == str(tmp_path / "link")
-    assert _btrfs_directory.canonical(f"{tmp_path}/real/..") == str(tmp_path)

@@ -12,7 +12,6 @@ import typing as t
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _inside as inside
-from ansible_collections.patriark.homelab.plugins.module_utils._live_files import LiveRefused
 from ansible_collections.patriark.homelab.plugins.modules import config_files
 
 
@@ -59,7 +58,9 @@ def test_what_has_to_go_from_a_directory_that_is_not_there_is_gone(work: t.Calla
 
 def test_a_directory_that_is_not_there_yet(work: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
     assert work(check=True, new="new\n")["changed"]
-    with pytest.raises(LiveRefused, match="is not a directory"):
-        work(new="new\n")
-    (tmp_path / "grafana").mkdir()
+    assert not (tmp_path / "grafana").exists()
+    assert work(new="new\n")["changed"]
+    assert (tmp_path / "grafana/new.yml").read_text() == "new\n"
     assert work(check=True, deeper__new="new\n", old=None)["changed"]
+    assert work(deeper__new="new\n", old=None)["changed"]
+    assert not work(deeper__new="new\n", old=None)["changed"]
