@@ -332,8 +332,8 @@ def _copy(root: str, copy: str, leave_out: set[str]) -> list[Finding]:
                     total += state.st_size
                     if total > LARGEST:
                         raise LiveRefused([Finding(root, f"holds more than {LARGEST >> 20} MiB", "that is no directory of configuration; check the path")])
-                    with open(os.path.join(copy, path), "xb") as target:
-                        target.writelines(regular.chunks(os.path.join(root, path), LARGEST, follow=True))
+                    with open(os.path.join(copy, path), "xb") as taken:
+                        taken.writelines(regular.chunks(os.path.join(root, path), LARGEST, follow=True))
                     os.chmod(os.path.join(copy, path), 0o644)
             except OSError as error:
                 found.append(Finding(os.path.join(root, path), f"cannot be read: {error.strerror}; judged without it", severity="warning"))
