@@ -79,9 +79,9 @@ def containers(known: t.Mapping[str, t.Any]) -> Facts:
     inside = [known["immich_internal_network"]]
     wanted: Facts = {"immich-server": ("server", list(known["immich_server_networks"]))}
     if known.get("immich_split_workers"):
-        wanted["immich-microservices"] = ("microservices", known.get("immich_microservices_networks", inside))
+        wanted["immich-microservices"] = ("microservices", known.get("immich_microservices_networks", known["immich_server_networks"]))
     if known.get("immich_ml_enabled", True) and not known.get("immich_ml_urls"):
-        wanted["immich-ml"] = ("ml", inside)
+        wanted["immich-ml"] = ("ml", known.get("immich_ml_networks", inside))
     if not known.get("immich_database_external"):
         wanted["postgresql-immich"] = ("database", inside)
     if not known.get("immich_redis_external"):

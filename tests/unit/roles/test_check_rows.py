@@ -254,6 +254,13 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("version that answers", lambda m: m.answer("version", 0, '{"major":2,"minor":5,"patch":4}')),
     ("the first administrator is there", lambda m: m.config("isInitialized", False)),
     ("maintenance mode", lambda m: m.config("maintenanceMode", True)),
+    (
+        "models that are not there, while machine learning has no way to fetch them",
+        lambda m: (
+            m.paths.update({"/mnt/btrfs-pool/subvol7-containers/immich-ml-cache/clip": {"exists": False}}),
+            m.all.update(__networks_plan=[{"unit": "photos", "internal": True}, {"unit": "reverse_proxy"}]),
+        ),
+    ),
     ("thumbnails that failed in the last hour", lambda m: m.info["logs"]["thumbnails"].update(count=1, last=["ERROR x"])),
     ("photos whose content is not what was uploaded", lambda m: m.info["checksums"].update(different=[f"{LIBRARY}/upload/a.jpg"])),
     ("photos whose content is not what was uploaded", lambda m: m.info["checksums"].update(unreadable=[f"{LIBRARY}/upload/a.jpg (Input/output error)"])),
