@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 PLAN = yaml.safe_load((ROOT / "examples/card/inventory.yml").read_text(encoding="utf-8"))["all"]["vars"]["homelab_networks"]
 NEVER_THERE = {"grafana", "alloy"}  # the test machines have no image of them
+APART = {"alertmanager", "blackbox-exporter"}  # on a network that is in no plan
 BEYOND = {"the LAN", "the host", "the host's loopback", "metadata"}
 
 
@@ -37,7 +38,7 @@ def reach() -> t.Any:
 
 
 def test_every_container_of_the_card_has_a_row() -> None:
-    assert set(table()) == {name for network in PLAN for name in network["static"]} - NEVER_THERE | {"another account", "another machine"}
+    assert set(table()) == {name for network in PLAN for name in network["static"]} - NEVER_THERE | APART | {"another account", "another machine"}
 
 
 @pytest.mark.parametrize("name", ["postgresql-immich", "redis-immich", "immich-ml"])
@@ -47,6 +48,11 @@ def test_what_is_inside_reaches_nothing_beyond(name: str) -> None:
 
 def test_others_reach_the_proxy_only() -> None:
     assert table()["another account"] == table()["another machine"] == {"host:80", "host:443"}
+
+
+def test_prometheus_alone_reaches_those_who_do_as_they_are_told() -> None:
+    for place in ("alertmanager:9093", "blackbox-exporter:9115"):
+        assert {source for source, reached in table().items() if place in reached} <= {"prometheus", *APART}
 
 
 def test_nobody_reaches_the_loopback() -> None:

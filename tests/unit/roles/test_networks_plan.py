@@ -27,7 +27,7 @@ def plan(**inventory: t.Any) -> list[dict[str, t.Any]]:
 
 def closed(*networks: dict[str, t.Any], **inventory: t.Any) -> list[str]:
     made = plan(homelab_networks=list(networks), **inventory)
-    assert [network.get("subnet") for network in made] == [network["subnet"] for network in networks]  # in their order
+    assert [network.get("subnet") for network in made][: len(networks)] == [network["subnet"] for network in networks]  # in their order
     return [network.get("unit", network.get("name")) for network in made if network.get("internal")]
 
 
@@ -59,3 +59,14 @@ def test_networks_are_apart_unless_told_otherwise() -> None:
     assert [network["options"] for network in plan(homelab_networks=[OUTER, INNER])] == [{"isolate": "true"}] * 2
     assert [network.get("options") for network in plan(homelab_networks=[OUTER, INNER], networks_isolate=False)] == [None] * 2
     assert plan(homelab_networks=[{**INNER, "options": {"mtu": 1400, "isolate": "strict"}}])[0]["options"] == {"mtu": 1400, "isolate": "strict"}
+
+
+def test_monitoring_has_a_network_for_itself_where_it_is_planned() -> None:
+    watched = {"unit": "monitoring", "subnet": "10.89.4.0/24", "static": {"prometheus": "10.89.4.70"}}
+    assert [network["unit"] for network in plan(homelab_networks=[OUTER, INNER])] == ["reverse_proxy", "photos"]
+    made = plan(homelab_networks=[OUTER, watched])
+    assert [network["unit"] for network in made] == ["reverse_proxy", "monitoring", "monitoring_inside"]
+    assert (made[2]["subnet"], made[2]["default_route"], made[2]["options"]) == ("10.89.249.0/28", True, {"isolate": "true"})
+    own = {"unit": "monitoring_inside", "subnet": "10.1.0.0/24"}
+    assert [network["subnet"] for network in plan(homelab_networks=[watched, own])] == ["10.89.4.0/24", "10.1.0.0/24"]
+    assert len(plan(homelab_networks=[watched], monitoring_inside_network="monitoring")) == 1
