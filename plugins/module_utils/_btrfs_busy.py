@@ -189,6 +189,32 @@ def users(real: str, inodes: dict[Key, str]) -> Users:
     return result
 
 
+def uid_of(status: str) -> int:
+    """The real uid in the text of /proc/PID/status; the owner of /proc/PID is root where a process may not be looked into."""
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:")), 0)
+
+
+def mounted_by_others(real: str, is_own: t.Callable[[int], bool]) -> list[str]:
+    """Processes of other accounts that have the tree mounted, as containers have; is_own tells by uid. One of each mount namespace."""
+    own = mounts(_btrfs_walk.read_mountinfo())
+    spaces = {os.readlink("/proc/self/ns/mnt")}
+    found = []
+    for pid in pids():
+        try:
+            space = os.readlink(f"/proc/{pid}/ns/mnt")
+            if space in spaces or not bindings(real, own, mounts(_btrfs_walk.read_mountinfo(pid))):
+                continue
+            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
+                uid = uid_of(stream.read())
+        except OSError:  # it has ended, or may not be looked into
+            continue
+        # A system container of root's has it mounted for whom it runs.
+        if uid != 0 and not is_own(uid):
+            spaces.add(space)
+            found.append(_process(pid))
+    return found
+
+
 def _kernel_users(inodes: dict[Key, str]) -> t.Iterator[str]:
     with open("/proc/swaps", encoding="utf-8", errors="surrogateescape") as stream:
         for line in stream.read().splitlines()[1:]:

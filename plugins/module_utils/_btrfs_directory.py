@@ -17,7 +17,7 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_convert, _btrfs_copy, _btrfs_owner, _btrfs_walk
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_audit, _btrfs_busy, _btrfs_convert, _btrfs_copy, _btrfs_owner, _btrfs_walk
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs import BtrfsError, size
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_audit import Audit
 from ansible_collections.patriark.homelab.plugins.module_utils._btrfs_convert import Leftover, Preflight, Progress
@@ -76,6 +76,8 @@ class Facts:
     # Traces of an interrupted conversion, and what is known about the one to come (looked for only when there is one).
     left: Leftover = dataclasses.field(default_factory=Leftover)
     preflight: Preflight | None = None
+    # Processes of other accounts that have it mounted; looked for only when it would get another owner.
+    others: tuple[str, ...] = ()
 
     @property
     def nocow(self) -> bool | None:
@@ -256,6 +258,11 @@ def _plan_conversion(want: Want, facts: Facts, existing: str, result: Plan) -> N
 
 def _plan_access(want: Want, facts: Facts, result: Plan) -> None:
     """Owner, group, mode and SELinux type of the listed directory only."""
+    if facts.others and want.owner is not None:
+        result.errors.append(
+            f"{want.path}: belongs to {_btrfs_owner.user_name(facts.uid)}, whose containers use it: {names(facts.others, len(facts.others))}."
+            f" It is not given to {want.owner.text}. Put the account back, or stop those containers and move what they have (docs/moving.md of the collection)."
+        )
     if want.owner is not None:
         result.before["owner"] = _btrfs_owner.user_name(facts.uid) if facts.exists else None
         if facts.exists and want.owner.covers(facts.uid):
@@ -337,6 +344,8 @@ def look(want: Want, listed: frozenset[str] = frozenset(), existing: str = "fail
             mode=stat.S_IMODE(info.st_mode),
             selinux=_btrfs_owner.selinux_enabled(),
         )
+        if want.owner is not None and not want.owner.covers(info.st_uid):
+            facts = dataclasses.replace(facts, others=tuple(_btrfs_busy.mounted_by_others(real, want.owner.covers)))
         try:
             fd = open_quiet(".", _btrfs.OPEN_DIR, anchor)
         except PermissionError:

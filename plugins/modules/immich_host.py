@@ -42,6 +42,15 @@ options:
     description:
       - Data directory of the database. When omitted, there is no database of ours.
     type: path
+  library:
+    description:
+      - Directory of the photo library. When omitted, nothing is compared with the record of the installation.
+    type: path
+  accept:
+    description:
+      - The word by which another installation than the recorded one is begun on purpose, as RV(installation.token) gave it.
+    type: str
+    default: ""
   pool:
     description:
       - Mount point that must be mounted. When omitted, none must.
@@ -105,6 +114,57 @@ selinux:
   description: Whether SELinux is enforcing.
   returned: always
   type: bool
+installation:
+  description: What lies here beside the record of the installation (M(patriark.homelab.immich_installation)).
+  returned: always
+  type: dict
+  contains:
+    record: &subject
+      description: The record itself; what was found of it, what is recorded, and the sentence that tells what to do. Both are equal when all is well.
+      type: dict
+      returned: with O(library)
+      sample: {found: as recorded, recorded: as recorded, fix: ""}
+    host:
+      <<: *subject
+      description: The host, as V(record).
+    account:
+      <<: *subject
+      description: The account, as V(record).
+    database:
+      <<: *subject
+      description: The database, as V(record).
+    files:
+      <<: *subject
+      description: Links that lead out of the database's directory, as V(record).
+    library:
+      <<: *subject
+      description: The library, as V(record).
+    notices:
+      description: What is told and stops nothing.
+      type: list
+      elements: str
+      returned: with O(library)
+      sample: []
+    token:
+      description: The word that accepts what was found, empty when all is as recorded.
+      type: str
+      returned: with O(library)
+      sample: ""
+    accepted:
+      description: Whether O(accept) is that word.
+      type: bool
+      returned: with O(library)
+      sample: false
+    begin:
+      description: Whether a new installation is to be recorded before it is deployed.
+      type: bool
+      returned: with O(library)
+      sample: false
+    stale:
+      description: Whether the record is to be written after the deployment.
+      type: bool
+      returned: with O(library)
+      sample: false
 pool_mounted:
   description: Whether the pool is mounted; true when none is asked for.
   returned: always
@@ -121,6 +181,7 @@ import platform
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils import _immich_host as host
+from ansible_collections.patriark.homelab.plugins.module_utils import _installation
 from ansible_collections.patriark.homelab.plugins.module_utils._account import read
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
@@ -133,6 +194,8 @@ def main() -> None:
             "server": {"type": "str", "default": "immich-server"},
             "database": {"type": "str", "default": "postgresql-immich"},
             "database_directory": {"type": "path"},
+            "library": {"type": "path"},
+            "accept": {"type": "str", "default": ""},
             "pool": {"type": "path"},
             "libraries": {"type": "list", "elements": "path", "default": []},
         },
@@ -140,7 +203,8 @@ def main() -> None:
     )
     wanted = module.params
     try:
-        look = host.Look(Session(module, wanted["user"]), wanted["stack"])
+        session = Session(module, wanted["user"])
+        look = host.Look(session, wanted["stack"])
         result = {
             "recorded_image": host.image_of(look.unit(f"{wanted['server']}.container")),
             "setup_closed": host.setup_closed(look.unit(f"{wanted['server']}.env")),
@@ -150,6 +214,9 @@ def main() -> None:
             "devices": look.devices(),
             "cdi": look.cdi(),
             "selinux": read("/sys/fs/selinux/enforce").strip() == "1",
+            "installation": _installation.Installation(session, wanted["stack"], wanted["database_directory"], wanted["library"]).verdict(wanted["accept"])
+            if wanted["library"]
+            else {},
             "pool_mounted": wanted["pool"] is None or os.path.ismount(wanted["pool"]),
             "mounts_below": {path: host.mounts_below(read("/proc/self/mountinfo"), os.path.realpath(path)) for path in wanted["libraries"]},
         }

@@ -125,7 +125,7 @@ class Machine:
                     clone.pool(pool, self.dir / "pool.img")
                 else:
                     self.make_pool()
-                self.make_keys()
+                self.make_keys(is_known=pool is not None)
                 self.equip()
                 self.start()
         except BaseException:
@@ -188,7 +188,8 @@ class Machine:
         subprocess.run(["mkfs.btrfs", "-q", "-L", "btrfs-pool", str(image)], check=True, stdout=subprocess.DEVNULL)
         private_mount(image, mountpoint, 'cd "$2" && shift 2 && for name; do btrfs -q subvolume create "$name"; done', *SUBVOLUMES)
 
-    def make_keys(self) -> None:
+    def make_keys(self, is_known: bool) -> None:
+        """What a machine has of its own. With a pool it goes on as the machine that was deployed on: an installation knows its host by the id."""
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "homelab-test", "-f", str(self.dir / "key")], check=True)
         script = """
             for home in root home/homelab; do
@@ -197,9 +198,9 @@ class Machine:
             rm -f "$2"/etc/ssh/ssh_host_* "$2/var/lib/systemd/random-seed"
             ssh-keygen -q -t ed25519 -N "" -C homelab-test -f "$2/etc/ssh/ssh_host_ed25519_key"
             cat "$2/etc/ssh/ssh_host_ed25519_key.pub" >"$4"
-            tr -d - </proc/sys/kernel/random/uuid >"$2/etc/machine-id"
+            [ "$5" = known ] || tr -d - </proc/sys/kernel/random/uuid >"$2/etc/machine-id"
         """
-        private_mount(self.dir / "disk.img", self.dir / "root", script, str(self.dir / "key"), str(self.dir / "hostkey"))
+        private_mount(self.dir / "disk.img", self.dir / "root", script, str(self.dir / "key"), str(self.dir / "hostkey"), "known" if is_known else "new")
         host_key = " ".join((self.dir / "hostkey").read_text().split()[:2])
         (self.dir / "known_hosts").write_text(f"{self.name} {host_key}\n")
         (self.dir / "ssh_config").write_text(self.ssh_config())

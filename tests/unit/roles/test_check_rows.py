@@ -56,12 +56,20 @@ def inventory(name: str) -> dict[str, t.Any]:
 VARIABLES = variables(inventory("examples/card/inventory.yml"), trusted(images.document("stand-in")))
 
 
-ROWS = "{{ __host_checks + __host_state_checks + __networks_plan_checks + __networks_checks + __immich_image_checks + __immich_checks }}"
-FACTS = {"host": "{{ __host_facts }}", "networks": "{{ __networks_facts }}", "images": "{{ __immich_images }}", "immich": "{{ __immich_facts }}"}
+ROWS = """{{ __host_checks + __host_state_checks + __networks_plan_checks + __networks_checks
+             + __immich_identity_checks + __immich_image_checks + __immich_checks }}"""
+FACTS = {
+    "host": "{{ __host_facts }}",
+    "networks": "{{ __networks_facts }}",
+    "identity": "{{ __immich_identity }}",
+    "images": "{{ __immich_images }}",
+    "immich": "{{ __immich_facts }}",
+}
 # What preflight asks, before a deployment and after.
 PREFLIGHT = (
-    "{{ __host_checks + __host_room_checks + __networks_plan_checks + __immich_inventory_checks + __immich_image_checks + __immich_request_checks }}",
-    {**{key: FACTS[key] for key in ("host", "networks", "images")}, "inventory": "{{ __immich_inventory }}", "request": "{{ __immich_request }}"},
+    """{{ __host_checks + __host_room_checks + __networks_plan_checks
+          + __immich_inventory_checks + __immich_identity_checks + __immich_image_checks + __immich_request_checks }}""",
+    {**{key: FACTS[key] for key in ("host", "networks", "identity", "images")}, "inventory": "{{ __immich_inventory }}", "request": "{{ __immich_request }}"},
 )
 
 
@@ -111,6 +119,10 @@ class Machine:
 
     def config(self, key: str, value: t.Any) -> None:
         self.probes["config"]["stdout"] = json.dumps({**json.loads(self.probes["config"]["stdout"]), key: value})
+
+    def another(self, subject: str) -> None:
+        told = {"found": "nothing is in /db", "recorded": "database 7 in /db", "fix": "database 7 in /db, but nothing is in /db: lost; ways."}
+        self.all["__immich_host"]["installation"][subject] = told
 
     def answer(self, probe: str, rc: int | None, text: str) -> None:
         self.probes[probe] = {"rc": rc, "stdout": text if rc == 0 else "", "stderr": "" if rc == 0 else text, "reason": None}
@@ -187,6 +199,13 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
         "processor is one that machine learning is built for",
         lambda m: (m.inventory.update(NEXT), m.answer("version", 0, '{"major":2,"minor":6,"patch":0}'), m.all["__immich_host"].update(cpu_level=1)),
     ),
+    ("record of the installation", lambda m: m.another("record")),
+    ("host of the installation", lambda m: m.another("host")),
+    ("account of the installation", lambda m: m.another("account")),
+    ("database of the installation", lambda m: m.another("database")),
+    ("files of the database in one place", lambda m: m.another("files")),
+    ("library of the installation", lambda m: m.another("library")),
+    ("news of the installation", lambda m: m.all["__immich_host"]["installation"].update(notices=["the library has moved from a to b"])),
     ("no way back to an older release", lambda m: m.all["__immich_host"].update(recorded_image="x/server:v2.6.0")),
     ("releases in between", lambda m: m.all["__immich_host"].update(recorded_image="x/server:v1.131.0")),
     ("units that are missing", lambda m: m.units.pop(ML)),

@@ -273,3 +273,47 @@ def test_what_cannot_be_without_something_else(rendered):
 def test_every_fact_of_the_request_has_a_row(rendered):
     rows = yaml.safe_load((ROLE / "vars/main/request.yml").read_text(encoding="utf-8"))["__immich_request_checks"]
     assert sorted(rendered["card"]["request"]) == sorted(row["query"].removeprefix("request.") for row in rows)
+
+
+def test_before_each_start_the_units_look_for_what_is_recorded(rendered):
+    """Executed as they are, with podman left out: what they find decides."""
+    units = rendered["options"]["units"]
+    for name in ("immich-server", "immich-microservices"):
+        assert "ExecStartPre=/bin/sh -c 'test ! -e %h/.local/state/patriark.homelab/immich.library ||" in units[f"{name}.container"]
+    assert "ExecStartPre=/bin/sh -c 'test ! -e %h/.local/state/patriark.homelab/immich.database ||" in rendered["card"]["units"]["postgresql-immich.container"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "guard", "content", "file", "starts"),
+    [
+        ("postgresql-immich", "database", "", "", True),
+        ("postgresql-immich", "database", "7", "", False),
+        ("postgresql-immich", "database", "7", "\x07" + 7 * "\0", True),
+        ("postgresql-immich", "database", "7", "\x08" + 7 * "\0", False),
+        ("immich-server", "library", "", "", True),
+        ("immich-server", "library", "upload thumbs", "x", False),
+        ("immich-server", "library", "upload", "x", True),
+    ],
+)
+def test_guard(rendered, tmp_path, unit, guard, content, file, starts):
+    (line,) = re.findall(r"(?m)^ExecStartPre=/bin/sh -c '(.*)'$", rendered["card"]["units"][f"{unit}.container"])
+    state, data = tmp_path / ".local/state/patriark.homelab", tmp_path / "data"
+    state.mkdir(parents=True)
+    if content:
+        (state / f"immich.{guard}").write_text(content + "\n")
+    for name in ("global/pg_control", "upload/.immich") if file else ():
+        (data / name).parent.mkdir(parents=True)
+        (data / name).write_text(file)
+    places = CARD["homelab_storage"]
+    script = line.replace("%h", str(tmp_path)).replace("$$", "$").replace("podman unshare ", "")
+    script = script.replace(f"{places['containers']}/postgresql-immich", str(data)).replace(places["photos"], str(data))
+    done = subprocess.run(["/bin/sh", "-c", script], check=False, capture_output=True, text=True)
+    assert (done.returncode == 0) is starts
+    assert starts or "of this installation" in done.stderr
+
+
+def test_identity_comes_before_everything_that_changes_something():
+    site = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))[0]
+    assert site["pre_tasks"][0]["ansible.builtin.import_role"] == {"name": "patriark.homelab.immich", "tasks_from": "identity"}
+    tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text(encoding="utf-8"))
+    assert "__immich_identity_checks" in next(task for task in tasks if "patriark.homelab.checks" in task)["patriark.homelab.checks"]["rows"]

@@ -114,3 +114,12 @@ def test_an_obstacle_is_the_only_message() -> None:
 @pytest.mark.parametrize(("number", "wanted"), [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (5 << 40, "5120.0 GiB")])
 def test_size(number: int, wanted: str) -> None:
     assert _btrfs.size(number) == wanted
+
+
+def test_what_containers_of_others_use_is_not_given_away():
+    want = Want(PATH, owner=Principal("photos", 1001, ((165536, 65536),)), mode=0o750)
+    todo = plan(want, facts(uid=1000, others=("postgres (pid 77, postgresql-immich.service)",)), "fail")
+    assert len(todo.errors) == 1
+    assert "postgresql-immich.service" in todo.errors[0]
+    assert "not given to photos" in todo.errors[0]
+    assert not plan(want, facts(uid=1000), "fail").errors
