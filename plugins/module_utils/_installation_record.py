@@ -67,7 +67,16 @@ def parse(text: str) -> Record:
         record = Record(**data)
     except (ValueError, TypeError) as error:
         raise Damaged(f"{error}") from error
-    kinds = {"installation": str, "host": dict, "account": dict, "database": (dict, type(None)), "library": dict, "held": bool, "immich": str, "version": int}
+    kinds: dict[str, t.Any] = {
+        "installation": str,
+        "host": dict,
+        "account": dict,
+        "database": (dict, type(None)),
+        "library": dict,
+        "held": bool,
+        "immich": str,
+        "version": int,
+    }
     for name, kind in kinds.items():
         if not isinstance(getattr(record, name), kind):
             raise Damaged(f"its {name} cannot be understood")

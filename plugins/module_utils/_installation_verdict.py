@@ -59,7 +59,8 @@ class Verdict:
         for finding in self.findings:
             if not (self.accepted and not finding.final):
                 told[finding.subject] = {"found": finding.found, "recorded": finding.recorded, "fix": finding.sentence(self.token)}
-        keep = {"token": self.token, "accepted": self.accepted, "stale": self.stale, "begin": self.begin, "notices": self.notices}
+        stops = any(told[subject]["fix"] for subject in SUBJECTS)
+        keep = {"token": self.token, "accepted": self.accepted, "stale": self.stale, "begin": self.begin, "notices": [] if stops else self.notices}
         return {**told, **keep}
 
 
@@ -198,6 +199,7 @@ def _foreign_owner(found: Found) -> Finding | None:
                 f"the inventory's account is {found['account']['name']}",
                 "a running database would lose its files to an Immich that is given them",
                 f"put homelab_user: {_owner(place)} back; or move the installation to the other account (docs/moving.md)",
+                final=True,
             )
     return None
 
@@ -248,6 +250,8 @@ def _account(record: Record, found: Found) -> Finding | None:
     if now["uid"] >= 0 and of_account(found["library"], now) and (found["database"] is None or of_account(found["database"], now)):
         return None
     here = f"{found['database']['path'] if found['database'] else found['library']['path']}"
+    # What is there cannot be used by another account, whatever anybody accepts.
+    robbed = holds_database(found["database"]) or holds_library(found["library"])
     if was["name"] != now["name"]:
         return Finding(
             "account",
@@ -255,13 +259,15 @@ def _account(record: Record, found: Found) -> Finding | None:
             f"the inventory's account is {now['name']}",
             "the running database would lose its files to an empty account without its passwords",
             f"put homelab_user: {was['name']} back; or move it to the other account first (docs/moving.md)",
+            final=robbed,
         )
     return Finding(
         "account",
         f"the account {was['name']} had uid {was['uid']} and subordinate ids {_ranges(was)}",
         f"it has uid {now['uid']} and {_ranges(now)}" if now["uid"] >= 0 else "there is no such account any more",
         f"the files of the database in {here} belong to ids that are not its own any more",
-        "give the account its ids back (useradd --uid, and its lines in /etc/subuid and /etc/subgid)",
+        "give the account its ids back (useradd --uid, and its lines in /etc/subuid and /etc/subgid); or give it the files (docs/moving.md)",
+        final=robbed,
     )
 
 
