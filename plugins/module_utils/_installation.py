@@ -65,7 +65,7 @@ class Installation:
         with self.session.files():
             unit = read_quietly(os.path.join(self.session.unit_dir, self.stack, f"{server}.container"))
         database, library = found["database"], found["library"]
-        keys = ("path", "major", "identifier", "checkpoint", "device", "inode")
+        keys = ("path", "major", "identifier", "checkpoint", "time", "device", "inode")
         return Record(
             installation=record.installation,
             host=found["host"],

@@ -96,7 +96,7 @@ def place(path: str, look: t.Callable[[int], dict[str, t.Any]]) -> dict[str, t.A
 
 
 def database(handle: int) -> dict[str, t.Any]:
-    found: dict[str, t.Any] = {"major": "", "identifier": "", "checkpoint": 0, "outside": list(_outside(handle))}
+    found: dict[str, t.Any] = {"major": "", "identifier": "", "checkpoint": 0, "time": 0, "outside": list(_outside(handle))}
     with contextlib.suppress(OSError):
         found["major"] = read_text("PG_VERSION", 64, handle).strip()
     with contextlib.suppress(OSError):
@@ -106,7 +106,7 @@ def database(handle: int) -> dict[str, t.Any]:
         finally:
             os.close(below)
         if control:
-            found.update(identifier=control.identifier, checkpoint=control.checkpoint)
+            found.update(control._asdict())
     return found
 
 
@@ -164,12 +164,13 @@ def through_container(session: Session, path: str) -> dict[str, t.Any]:
         "major": lines[0] if lines else "",
         "identifier": control.identifier if control else "",
         "checkpoint": control.checkpoint if control else 0,
+        "time": control.time if control else 0,
         "outside": [f"{name} -> {target}" for name, _blank, target in links if _pg_control.leads_out(name, target)],
     }
 
 
 def look_database(session: Session, path: str) -> dict[str, t.Any]:
-    found = {"major": "", "identifier": "", "checkpoint": 0, "outside": [], **place(path, database)}
+    found = {"major": "", "identifier": "", "checkpoint": 0, "time": 0, "outside": [], **place(path, database)}
     if found["state"] == "closed" and os.geteuid() != 0 and session.exists:
         found.update(through_container(session, path))
     return found

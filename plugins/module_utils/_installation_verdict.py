@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._installation_record import Record
@@ -112,6 +113,8 @@ def token(record: Record | None, damage: str, found: Found, subjects: t.Sequence
         found["account"]["subuids"],
         [database.get(key) for key in ("path", "identifier", "state")],
         [found["library"][key] for key in ("path", "state", "markers")],
+        # A copy beside the recorded database does not run, so its age stays.
+        _age(database) if found.get("before") else None,
         [_installation(place) for place in (found["database"], found["library"]) if place],
         subjects,
     ]
@@ -136,6 +139,11 @@ def differs(record: Record, found: Found) -> bool:
     )
 
 
+def _age(database: Found) -> tuple[int, int]:
+    """Grows as long as the database lives: with each checkpoint, and with each start and stop."""
+    return database.get("checkpoint", 0), database.get("time", 0)
+
+
 def _installation(place: Found) -> str:
     return str((place["mark"] or {}).get("installation", ""))
 
@@ -157,6 +165,11 @@ def name_library(place: Found) -> str:
         return f"library {place['path']}"
     state = {"absent": "there is no directory", "empty": "nothing is in", "there": "no marker of Immich is in", "closed": "nobody may read"}
     return f"{state.get(place['state'], place['state'] + ':')} {place['path']}"
+
+
+def _told_age(database: Found) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(database.get("time", 0)))
+    return f"{position(database.get('checkpoint', 0))} ({when} UTC)"
 
 
 def _owner(place: Found) -> str:
@@ -295,11 +308,11 @@ def _database(record: Record, found: Found) -> Finding | None:
             "take immich_database_external out, or bring the dump of the old one there first (docs/moving.md)",
         )
     if now["identifier"] and now["identifier"] == was.get("identifier"):
-        if before and before["identifier"] == now["identifier"] and before["checkpoint"] > now["checkpoint"]:
+        if before and before["identifier"] == now["identifier"] and _age(before) > _age(now):
             return Finding(
                 "database",
-                f"database {now['identifier']} in {was['path']} is at {position(before['checkpoint'])}",
-                f"its copy in {now['path']} is at {position(now['checkpoint'])}",
+                f"database {now['identifier']} in {was['path']} is at {_told_age(before)}",
+                f"its copy in {now['path']} is at {_told_age(now)}",
                 "all that Immich learned between the two would be forgotten",
                 f"stop Immich and copy {was['path']} again (docs/moving.md), or rename the old directory when the copy is what you want",
             )
@@ -307,7 +320,8 @@ def _database(record: Record, found: Found) -> Finding | None:
     moved = was["path"] != now["path"]
     back = f"set the directory back to {was['path']}" if moved else f"mount or rename it back, or restore it into {was['path']}"
     if before and before["identifier"] == was.get("identifier") and now["state"] in _FREE:
-        back += f"; or move it: stop Immich, cp -aT --reflink=auto {was['path']} {now['path']} as root, and deploy again (docs/moving.md)"
+        new = now["path"]
+        back += f"; or move it as root: stop Immich, mkdir -p {new}, on btrfs chattr +C {new}, cp -aT {was['path']} {new}, and deploy again (docs/moving.md)"
     return Finding(
         "database",
         f"the installation's database is {was.get('identifier')} in {was['path']}",
@@ -353,10 +367,10 @@ def _notices(record: Record, found: Found) -> list[str]:
     told = []
     was, now = record.database, found["database"]
     if was and now and now["identifier"] and now["identifier"] == was.get("identifier"):
-        if now["checkpoint"] < was.get("checkpoint", 0):
+        if _age(now) < _age(was):
             told.append(
-                f"database {now['identifier']} in {now['path']} is at {position(now['checkpoint'])}, the record says it has been at"
-                f" {position(was['checkpoint'])}: an older copy was put there, which does not know what happened since"
+                f"database {now['identifier']} in {now['path']} is at {_told_age(now)}, the record says it has been at"
+                f" {_told_age(was)}: an older copy was put there, which does not know what happened since"
             )
         if now["path"] != was["path"]:
             told.append(f"the database has moved from {was['path']} to {now['path']}")
