@@ -17,7 +17,7 @@ import pwd
 import stat
 import typing as t
 
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs_directory, _btrfs_owner, _btrfs_walk, _pg_control
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs_owner, _btrfs_walk, _pg_control, _reach
 from ansible_collections.patriark.homelab.plugins.module_utils._installation_record import read_mark
 from ansible_collections.patriark.homelab.plugins.module_utils._regular_file import read_bytes, read_text
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
@@ -64,11 +64,8 @@ def name_of(uid: int, session_user: str | None) -> str:
 
 @contextlib.contextmanager
 def opened(path: str) -> t.Iterator[int]:
-    above = _btrfs_walk.open_path(os.path.dirname(_btrfs_directory.canonical(path)))
-    try:
-        handle = os.open(os.path.basename(path.rstrip("/")), _DIRECTORY, dir_fd=above)
-    finally:
-        os.close(above)
+    with _reach.parent(path) as (above, name):
+        handle = os.open(name, _DIRECTORY, dir_fd=above)
     try:
         yield handle
     finally:
