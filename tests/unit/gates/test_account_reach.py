@@ -109,6 +109,8 @@ ALLOWED: dict[str, dict[str, str]] = {
         "_btrfs_copy.py": "directory copy_metadata _copy_attributes _attributes",
         "_btrfs_directory.py": "_look_inside _access",
         "_btrfs_owner.py": "context set_context",
+        "_installation_look.py": "place _outside",
+        "_installation_record.py": "read_mark write_mark",
     },
     "it looks at names only, and what is opened afterwards is opened without following": {
         "_btrfs_convert.py": "preflight",
@@ -123,6 +125,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "_btrfs_owner.py": "_read",
         "_btrfs_progress.py": "_write _listened_to close",
         "_host_routes.py": "_text",
+        "_installation_record.py": "save",
         "_planner.py": "_mark _refuse_shadows",
         "_podman.py": "generator",
         "_report.py": "time_zone",
