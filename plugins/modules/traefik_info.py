@@ -47,6 +47,30 @@ options:
     description:
       - Directory of the host with a plugin's source, to be looked for. When omitted, nothing is.
     type: path
+  visits:
+    description:
+      - Requests to be made the way visitors come, over TLS to the port of this host, with the name of the site.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name of the site.
+        type: str
+        required: true
+      path:
+        description: What is asked for.
+        type: str
+        required: true
+      method:
+        description: And how. Everything but V(GET) and V(HEAD) is sent with an empty JSON object.
+        type: str
+        default: GET
+  port:
+    description:
+      - Port of this host that leads to the proxy, for O(visits).
+    type: int
+    default: 443
 seealso:
   - module: patriark.homelab.traefik_file
 author:
@@ -116,6 +140,30 @@ crowdsec:
   returned: always
   type: str
   sample: refuses the key
+visits:
+  description: What came of O(visits), in their order.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The site.
+      type: str
+    path:
+      description: What was asked for.
+      type: str
+    status:
+      description: HTTP status, null when there was none.
+      type: int
+    reason:
+      description: Why there was none.
+      type: str
+certificates:
+  description: Each site of O(visits) to V(trusted), or why this host does not trust the certificate it is shown.
+  returned: always
+  type: dict
+  sample:
+    photos.example.org: trusted
 """
 
 import os
@@ -123,6 +171,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils import _podman as podman
+from ansible_collections.patriark.homelab.plugins.module_utils import _visit as visit
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik import ask_api
 from ansible_collections.patriark.homelab.plugins.module_utils._traefik_verdict import Objects, objects, plugins, read_timeouts
@@ -134,6 +183,17 @@ SPEC: dict[str, t.Any] = {
     "crowdsec": {"type": "str"},
     "plugin_directory": {"type": "path"},
     "crowdsec_key_file": {"type": "path", "default": "/run/secrets/traefik-crowdsec-key", "no_log": False},
+    "visits": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "host": {"type": "str", "required": True},
+            "path": {"type": "str", "required": True},
+            "method": {"type": "str", "default": "GET"},
+        },
+    },
+    "port": {"type": "int", "default": 443},
 }
 # In the container, where the name of the local API is known; the key stays there too.
 ASK_CROWDSEC = 'exec wget -q -T 10 -O /dev/null --header "X-Api-Key: $(cat "$2")" "$1/v1/decisions?ip=192.0.2.0"'
@@ -168,10 +228,18 @@ def plugin_source(session: Session, directory: str | None) -> bool:
         return directory is not None and os.path.isfile(os.path.join(directory, ".traefik.yml"))
 
 
+def visited(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    address, visits = ("127.0.0.1", params["port"]), params["visits"]
+    certificates = {host: visit.certificate(address, host) for host in sorted({each["host"] for each in visits})}
+    answers = [{"host": each["host"], "path": each["path"], **visit.ask(address, each["host"], each["path"], each["method"])} for each in visits]
+    return {"visits": answers, "certificates": certificates}
+
+
 def look(session: Session, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     container, crowdsec = params["container"], params["crowdsec"]
     result: dict[str, t.Any] = {"running": False, "error": f"the container {container} does not run", "objects": {}, "unusable": []}
     result.update(read_timeouts={}, plugins={}, crowdsec=None, plugin_source=plugin_source(session, params["plugin_directory"]))
+    result.update(visits=[], certificates={})
     if not session.exists or not session.ready or not session.module.get_bin_path("podman"):
         return result
     state = (podman.inspect_containers(session, [container]).get(container) or {}).get("State") or {}
@@ -181,6 +249,7 @@ def look(session: Session, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     found = objects(answer["rawdata"])
     result.update(running=True, error=answer.get("error"), objects=names(found), unusable=unusable(found))
     result.update(read_timeouts=read_timeouts(answer.get("entrypoints", [])), plugins=plugins(found))
+    result.update(visited(params))
     if crowdsec:
         rc, dummy, err = session.podman("exec", container, "sh", "-c", ASK_CROWDSEC, "sh", crowdsec.rstrip("/"), params["crowdsec_key_file"])
         result["crowdsec"] = crowdsec_verdict(rc, err)

@@ -186,14 +186,14 @@ def _path(path: str) -> str | None:
 def nested(places: t.Mapping[str, t.Any], pool: t.Any = None) -> list[str]:
     """Directories of which each belongs to one program, that are the same, lie inside one another, or are the whole pool."""
     plain = {option: posixpath.normpath(str(path)) for option, path in places.items() if path}
-    found = [f"{option}: {path} is the pool itself; use a directory in it" for option, path in plain.items() if pool and path == posixpath.normpath(str(pool))]
+    found = [f"{option} is the pool itself: {path}" for option, path in plain.items() if pool and path == posixpath.normpath(str(pool))]
     listed = list(plain.items())
     for index, (option, path) in enumerate(listed):
         for other, second in listed[index + 1 :]:
             if path == second:
-                found.append(f"{option} and {other} are both {path}; give each a directory of its own")
+                found.append(f"{option} and {other} are both {path}")
             elif (path + "/").startswith(second.rstrip("/") + "/"):
-                found.append(f"{option}: {path} lies inside {other} ({second}); put it beside it")
+                found.append(f"{option} lies inside {other}: {path}")
             elif (second + "/").startswith(path.rstrip("/") + "/"):
-                found.append(f"{other}: {second} lies inside {option} ({path}); put it beside it")
+                found.append(f"{other} lies inside {option}: {second}")
     return found

@@ -17,7 +17,7 @@ DEFAULTS: dict[str, t.Any] = {
     "immich_ml_memory": "4G",
     "immich_database_memory": "1G",
     "immich_redis_memory": "512M",
-    "immich_ingress_chain": ["crowdsec", "rate-limit", "circuit-breaker", "retry", "compression", "security-headers"],
+    "immich_ingress_chain": ["crowdsec", "rate-limit", "retry", "compression", "security-headers"],
     "traefik_networks": ["reverse_proxy", "monitoring"],
 }
 IMAGES = {

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from ansible.template import Templar, trust_as_template
 from ansible_collections.patriark.homelab.plugins.plugin_utils import _checks
 
 ROLE = pathlib.Path(__file__).resolve().parents[3] / "roles/immich"
+FULL = ["crowdsec", "rate-limit", "circuit-breaker", "retry", "compression", "security-headers"]
 SITE = {"homelab_domain": "example.org", "__immich_ingress_address": "10.89.2.12"}
 
 
@@ -39,7 +41,7 @@ def refused(**given):
 
 
 def test_the_full_chain_in_its_order_with_headers_outermost():
-    http = rendered(immich_ingress_crowdsec="crowdsec@file")
+    http = rendered(immich_ingress_chain=FULL, immich_ingress_crowdsec="crowdsec@file")
     assert http["routers"]["immich"]["middlewares"] == [
         "immich-security-headers",
         "crowdsec@file",
@@ -63,7 +65,7 @@ def test_everything_it_names_is_there_and_of_this_app():
 
 
 def test_the_guards_are_in_the_file():
-    http = rendered()
+    http = rendered(immich_ingress_chain=FULL)
     middlewares = http["middlewares"]
     assert middlewares["rate-limit-immich"]["rateLimit"]["burst"] == 400
     assert middlewares["immich-retry"]["retry"] == {"attempts": 2, "initialInterval": "100ms"}
@@ -76,7 +78,7 @@ def test_the_guards_are_in_the_file():
 
 
 def test_nobody_signs_up_from_outside_unless_that_is_meant():
-    http = rendered(immich_ingress_chain=[])
+    http = rendered(immich_ingress_chain=[], immich_ingress_sign_in_average=0)
     router = http["routers"]["immich-sign-up"]
     assert router["rule"] == "Host(`photos.example.org`) && PathRegexp(`(?i)(admin-sign-up|start-restore)`)"
     assert router["middlewares"] == ["immich-nobody"] and router["priority"] > max(
@@ -86,6 +88,44 @@ def test_nobody_signs_up_from_outside_unless_that_is_meant():
     assert rendered()["routers"]["immich-sign-up"]["middlewares"] == ["immich-security-headers", "immich-nobody"]
     opened = rendered(immich_ingress_sign_up="open")
     assert "immich-sign-up" not in opened["routers"] and "immich-nobody" not in opened["middlewares"]
+
+
+def test_nothing_is_shut_for_everybody_because_of_one_client():
+    http = rendered()
+    assert not [kind for each in http["middlewares"].values() for kind in each if kind == "circuitBreaker"]
+
+
+def test_passwords_have_a_limit_of_their_own():
+    http = rendered(immich_ingress_crowdsec="crowdsec@file")
+    router = http["routers"]["immich-sign-in"]
+    assert router["middlewares"] == ["immich-security-headers", "crowdsec@file", "immich-sign-in", "rate-limit-immich", "immich-retry", "immich-compression"]
+    assert http["routers"]["immich-probe"]["priority"] < router["priority"] < http["routers"]["immich-sign-up"]["priority"]
+    limit = http["middlewares"]["immich-sign-in"]["rateLimit"]
+    assert (limit["average"], limit["period"], limit["burst"]) == (10, "1m", 20)
+    assert limit["sourceCriterion"] == http["middlewares"]["rate-limit-immich"]["rateLimit"]["sourceCriterion"]
+    assert rendered(immich_ingress_chain=[])["routers"]["immich-sign-in"]["middlewares"] == ["immich-sign-in"]
+    without = rendered(immich_ingress_sign_in_average=0)
+    assert "immich-sign-in" not in without["routers"] and "immich-sign-in" not in without["middlewares"]
+
+
+@pytest.mark.parametrize(
+    ("path", "tried"),
+    [
+        ("/api/auth/login", True),
+        ("/API/Auth/Login/", True),
+        ("/api/auth/change-password", True),
+        ("/api/auth/session/unlock", True),
+        ("/api/shared-links/login", True),
+        ("/auth/login", False),
+        ("/api/auth/logout", False),
+        ("/api/shared-links/me", False),
+        ("/api/assets", False),
+    ],
+)
+def test_where_a_password_can_be_tried(path, tried):
+    rule = rendered()["routers"]["immich-sign-in"]["rule"]
+    pattern = re.findall(r"PathRegexp\(`(.*?)`\)", rule)[0]
+    assert bool(re.search(pattern, path)) is tried
 
 
 def test_uploads_are_whole_files_only():
@@ -105,14 +145,13 @@ def test_more_host_names():
 
 @pytest.mark.parametrize("left_out", ["crowdsec", "rate-limit", "circuit-breaker", "retry", "compression", "security-headers"])
 def test_each_link_can_be_left_out(left_out):
-    links = ["crowdsec", "rate-limit", "circuit-breaker", "retry", "compression", "security-headers"]
-    http = rendered(immich_ingress_chain=[link for link in links if link != left_out], immich_ingress_crowdsec="crowdsec@file")
+    http = rendered(immich_ingress_chain=[link for link in FULL if link != left_out], immich_ingress_crowdsec="crowdsec@file")
     chain = http["routers"]["immich"]["middlewares"]
     assert len(chain) == 5 and not [name for name in [*chain, *http["middlewares"]] if left_out in name]
 
 
 def test_no_chain_at_all():
-    http = rendered(immich_ingress_chain=[], immich_ingress_sign_up="open")
+    http = rendered(immich_ingress_chain=[], immich_ingress_sign_up="open", immich_ingress_sign_in_average=0)
     assert "middlewares" not in http and not any("middlewares" in router for router in http["routers"].values())
 
 
@@ -150,6 +189,7 @@ def test_the_defaults_are_not_refused():
         ({"immich_ingress_hosts": []}, "number of host names"),
         ({"immich_ingress_rate_depth": 5, "traefik_trusted_proxies": []}, "proxies that the rate limit counts, and that Traefik does not know"),
         ({"immich_ingress_rate_burst": 0}, "burst of the rate limit"),
+        ({"immich_ingress_sign_in_burst": 1}, "attempts at a password that a family cannot do with"),
         ({"immich_ingress_rate_average": 0}, "average of the rate limit"),
         ({"immich_ingress_retry_attempts": 4}, "attempts of the retry"),
         ({"immich_ingress_retry_attempts": 0}, "attempts of the retry"),

@@ -78,9 +78,10 @@ def test_what_the_card_asks_for_fits() -> None:
         ),
         ({"scrape_interval": "30s\n"}, "options that are no duration"),
         ({"heartbeat_url": "https://hc-ping.com/x\n"}, "address of the heartbeat"),
+        ({"discord_webhook": WEBHOOK + "\n"}, "webhook of Discord"),
         ({"directory": "/etc"}, "directories of monitoring that cannot be used as they are written"),
         (
-            {"prometheus_directory": "/srv/p/grafana", "grafana_directory": "/srv/p"},
+            {"prometheus_directory": "/srv/p/alerts", "alertmanager_directory": "/srv/p"},
             "directories of monitoring that are the same as others, or lie inside one another",
         ),
         ({"routes": [{"receiver": "somebody"}]}, "receivers that routes name and nobody defines"),

@@ -192,6 +192,16 @@ def test_the_real_traefik_takes_every_form(form: str, tmp_path: pathlib.Path) ->
         assert traefik.complaints() == []
 
 
+def test_a_request_too_large_for_the_server_ends_at_the_door(tmp_path: pathlib.Path) -> None:
+    """Go adds 4096 to the limit; what passes has room below Node's 16384 for what Traefik adds itself."""
+    with running(tmp_path, static()) as traefik:
+        assert traefik.ask("web", "/" + "a" * 11900)[0] == 301
+        assert traefik.ask("web", "/" + "a" * 12400)[0] == 431
+        assert traefik.ask("web", "/" + "a" * 900000)[0] == 431
+        for entry in ("web", "websecure"):
+            assert static()["entryPoints"][entry]["http"]["maxHeaderBytes"] == 8192
+
+
 def test_web_redirects_and_there_is_no_dashboard(tmp_path: pathlib.Path) -> None:
     assert static()["entryPoints"]["traefik"]["address"] == "127.0.0.1:8080", "the API is for the inside of the container"
     with running(tmp_path, static()) as traefik:
@@ -440,13 +450,15 @@ def test_the_card_fits_together() -> None:
         ({"traefik_listen": "published"}, "clients keep their addresses", "warning"),
         ({"traefik_image": "docker.io/library/traefik:v3"}, "image names a version", "warning"),
         ({"traefik_read_timeout": 60}, "read timeout that cuts uploads, in seconds", "warning"),
+        ({"traefik_max_header_bytes": 16384}, "bytes of headers that are too few for a site, or more than Immich reads", "error"),
+        ({"traefik_max_header_bytes": 512}, "bytes of headers that are too few for a site, or more than Immich reads", "error"),
         ({"traefik_acme": None}, "certificates", "warning"),
         ({"traefik_acme": {"challenge": "dns-01"}}, "provider for the challenge dns-01", "error"),
         ({"traefik_trusted_proxies": ["0.0.0.0/1", "128.0.0.0/1"]}, "proxies that Traefik would believe, and that are too many or none", "error"),
         ({"traefik_directory": "~/traefik"}, "directories of the proxy that cannot be used as they are written", "error"),
         ({"traefik_crowdsec": {**CROWDSEC}}, "plugin of CrowdSec", "error"),
-        ({"traefik_crowdsec": {**CROWDSEC, "plugin_version": "v1", "plugin_directory": "/srv"}}, "plugin of CrowdSec", "error"),
-        ({"traefik_crowdsec": {**CROWDSEC, "plugin_directory": "/srv"}, "__traefik_live": {"plugin_source": False}}, "plugin of CrowdSec", "error"),
+        ({"traefik_crowdsec": {**CROWDSEC, "plugin_version": "v1", "plugin_directory": "/srv/bouncer"}}, "plugin of CrowdSec", "error"),
+        ({"traefik_crowdsec": {**CROWDSEC, "plugin_directory": "/srv/bouncer"}, "__traefik_live": {"plugin_source": False}}, "plugin of CrowdSec", "error"),
         ({"__traefik_live": {"plugins": {"crowdsec": ["immich"]}}}, "routers that need the bouncer, which is not wired any more", "error"),
     ],
 )

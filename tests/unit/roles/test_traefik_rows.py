@@ -37,9 +37,9 @@ def unmet(recorded: dict[str, t.Any], inventory: dict[str, t.Any], **more: t.Any
     templar = Templar(loader, variables={**variables, "ansible_check_mode": False, **recorded, **inventory})
     for name, function in network_lines.FilterModule().filters().items():
         templar.environment.filters[f"patriark.homelab.{name}"] = function
-    rows = "{{ __traefik_plan_checks + __traefik_checks + __immich_ingress_timeout_checks + __immich_ingress_file_checks }}"
+    rows = "{{ __traefik_plan_checks + __traefik_checks + __immich_ingress_timeout_checks + __immich_ingress_file_checks + __immich_ingress_outside_checks }}"
     facts = {"traefik": "{{ __traefik_plan | combine(__traefik_facts) }}", "ingress": "{{ __immich_ingress_seen | combine(__immich_ingress_facts) }}"}
-    seen = more | {key: templar.template(trust_as_template(text)) for key, text in facts.items()}
+    seen = {"immich": {"version": "2.5.5"}} | more | {key: templar.template(trust_as_template(text)) for key, text in facts.items()}
     return {result.name: result.found for result in _checks.evaluate(templar.template(trust_as_template(rows)), seen) if not result.ok}
 
 
@@ -90,6 +90,9 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
         "CrowdSec's local API, asked with the bouncer's key",
         lambda m: (m.inventory.update(traefik_crowdsec=CROWDSEC), m.live.update(crowdsec="refuses the key")),
     ),
+    ("status of the sign-up of a first administrator, asked as visitors come", lambda m: m.all["__immich_ingress_live"]["visits"][1].update(status=400)),
+    ("status of Immich, asked as visitors come", lambda m: m.all["__immich_ingress_live"]["visits"][0].update(status=502)),
+    ("status of Immich, asked as visitors come", lambda m: m.all["__immich_ingress_live"]["visits"][0].update(status=None)),
     ("ports that the account may not listen on", lambda m: m.all.update(__traefik_port_start={"content": "MTAyNAo="})),
 ]
 
@@ -125,5 +128,5 @@ def test_every_row_of_the_state_was_seen_to_fail() -> None:
     loader = DataLoader()
     rows = loader.load_from_file(str(ROOT / "roles/traefik/vars/main/checks.yml"))["__traefik_checks"]
     ours = loader.load_from_file(str(ROOT / "roles/immich/vars/main/ingress.yml"))
-    rows += ours["__immich_ingress_timeout_checks"] + ours["__immich_ingress_file_checks"]
+    rows += ours["__immich_ingress_timeout_checks"] + ours["__immich_ingress_file_checks"] + ours["__immich_ingress_outside_checks"]
     assert {row["name"] for row in rows} <= {row for row, dummy in FAULTS}

@@ -173,12 +173,10 @@ def test_directories_that_are():
 
 
 def test_directories_in_one_another():
-    assert _inventory.nested({"a": "/srv/photos", "b": "/srv/photos/db", "c": "/srv/photos-2"}) == [
-        "b: /srv/photos/db lies inside a (/srv/photos); put it beside it"
-    ]
-    assert _inventory.nested({"b": "/srv/photos/db", "a": "/srv/photos"}) == ["b: /srv/photos/db lies inside a (/srv/photos); put it beside it"]
-    assert _inventory.nested({"a": "/srv/photos", "b": "/srv/photos/"}) == ["a and b are both /srv/photos; give each a directory of its own"]
-    assert _inventory.nested({"a": "/mnt/pool", "b": "/srv/db"}, "/mnt/pool/") == ["a: /mnt/pool is the pool itself; use a directory in it"]
+    assert _inventory.nested({"a": "/srv/photos", "b": "/srv/photos/db", "c": "/srv/photos-2"}) == ["b lies inside a: /srv/photos/db"]
+    assert _inventory.nested({"b": "/srv/photos/db", "a": "/srv/photos"}) == ["b lies inside a: /srv/photos/db"]
+    assert _inventory.nested({"a": "/srv/photos", "b": "/srv/photos/"}) == ["a and b are both /srv/photos"]
+    assert _inventory.nested({"a": "/mnt/pool", "b": "/srv/db"}, "/mnt/pool/") == ["a is the pool itself: /mnt/pool"]
 
 
 def test_names_of_variables():
@@ -201,4 +199,4 @@ def test_external_libraries():
     assert "belongs to the system" in found("/")[0] and len(found("/")) == 3
     assert len(found("/", anywhere=True)) == 2, "the database is never shown"
     assert found("/etc", anywhere=True) == [] and len(found("/etc")) == 1
-    assert found("/srv/photos/library") == ["immich_external_libraries old: /srv/photos/library lies inside immich_library (/srv/photos); put it beside it"]
+    assert found("/srv/photos/library") == ["immich_external_libraries old lies inside immich_library: /srv/photos/library"]
