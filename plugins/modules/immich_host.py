@@ -119,26 +119,36 @@ installation:
   returned: always
   type: dict
   contains:
-    record: &subject
+    record:
       description: The record itself; what was found of it, what is recorded, and the sentence that tells what to do. Both are equal when all is well.
       type: dict
       returned: with O(library)
       sample: {found: as recorded, recorded: as recorded, fix: ""}
     host:
-      <<: *subject
-      description: The host, as V(record).
+      description: The host, in the same way.
+      type: dict
+      returned: with O(library)
+      sample: {found: as recorded, recorded: as recorded, fix: ""}
     account:
-      <<: *subject
-      description: The account, as V(record).
+      description: The account, in the same way.
+      type: dict
+      returned: with O(library)
+      sample: {found: as recorded, recorded: as recorded, fix: ""}
     database:
-      <<: *subject
-      description: The database, as V(record).
+      description: The database, in the same way.
+      type: dict
+      returned: with O(library)
+      sample: {found: as recorded, recorded: as recorded, fix: ""}
     files:
-      <<: *subject
-      description: Links that lead out of the database's directory, as V(record).
+      description: Links that lead out of the database's directory, in the same way.
+      type: dict
+      returned: with O(library)
+      sample: {found: as recorded, recorded: as recorded, fix: ""}
     library:
-      <<: *subject
-      description: The library, as V(record).
+      description: The library, in the same way.
+      type: dict
+      returned: with O(library)
+      sample: {found: as recorded, recorded: as recorded, fix: ""}
     notices:
       description: What is told and stops nothing.
       type: list
