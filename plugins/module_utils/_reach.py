@@ -148,7 +148,7 @@ def obstacle(path: str) -> str | None:
         if stat.S_ISLNK(info.st_mode) and info.st_uid == 0:
             continue
         if stat.S_ISLNK(info.st_mode):
-            return f"{place} is a link to {os.readlink(place)}: put a directory in its place (rm {place})"
+            return f"{place} is a link to {os.readlink(place)}: take it away (rm {place})"
         if not stat.S_ISDIR(info.st_mode):
             return f"{place} is {regular.kind(info.st_mode)} and no directory: move it away"
     return None

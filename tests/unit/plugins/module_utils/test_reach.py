@@ -141,7 +141,7 @@ def test_what_is_in_the_way(tmp_path: pathlib.Path, owned: t.Callable[..., None]
     (tmp_path / "there/on").symlink_to("/nowhere")
     assert reach.obstacle(f"{tmp_path}/there/on/x") is None  # root's, as an administrator's are
     owned(tmp_path / "state")
-    assert f"{tmp_path}/state is a link to /nowhere: put a directory in its place" in str(reach.obstacle(f"{tmp_path}/state/patriark.homelab"))
+    assert f"{tmp_path}/state is a link to /nowhere: take it away" in str(reach.obstacle(f"{tmp_path}/state/patriark.homelab"))
     assert f"{tmp_path}/file is a file and no directory" in str(reach.obstacle(f"{tmp_path}/file/x"))
     assert reach.obstacle(f"{tmp_path}/there/not/yet") is None
 
