@@ -189,7 +189,12 @@ def table(results: t.Sequence[Result], width: int = 110) -> str:
         if not result.ok:
             lines.append(f"{'':8}{'':{area}}  expected: {textwrap.shorten(result.expected, width)}")
             lines += textwrap.wrap(
-                result.fix, width, initial_indent=f"{'':8}{'':{area}}  fix: ", subsequent_indent=f"{'':8}{'':{area}}       ", break_long_words=False
+                result.fix,
+                width,
+                initial_indent=f"{'':8}{'':{area}}  fix: ",
+                subsequent_indent=f"{'':8}{'':{area}}       ",
+                break_long_words=False,
+                break_on_hyphens=False,
             )
     return "\n".join(lines)
 
