@@ -338,3 +338,19 @@ def container_facts(container: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]
         if container
         else None,
     }
+
+
+def settled(
+    look: t.Callable[[], dict[str, t.Any]],
+    seconds: int,
+    sleep: t.Callable[[float], None] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> dict[str, t.Any]:
+    """What look finds once no container is still starting, or after so many seconds."""
+    end = clock() + seconds
+    while True:
+        found = look()
+        starting = any((unit.get("health") or {}).get("starting_for") is not None for unit in found["units"].values())
+        if not starting or clock() >= end:
+            return found
+        sleep(2)

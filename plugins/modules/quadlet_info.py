@@ -28,6 +28,12 @@ options:
     description:
       - Name of the stack to tell about. All stacks of the account when omitted.
     type: str
+  wait_starting:
+    description:
+      - How many seconds to wait, before anything else is looked at, for containers that have just been started and whose check has not succeeded yet.
+      - One that is unhealthy, or was not healthy before its start period ended, is not waited for.
+    type: int
+    default: 0
   probes:
     description:
       - Commands to run inside containers, for what can only be seen from there. They must only read; that is up to who writes them.
@@ -486,7 +492,7 @@ notes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.patriark.homelab.plugins.module_utils._closer_look import closer_look
-from ansible_collections.patriark.homelab.plugins.module_utils._report import Report
+from ansible_collections.patriark.homelab.plugins.module_utils._report import Report, settled
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session, SessionError
 
 _ARGV = {"type": "list", "elements": "str", "required": True}
@@ -494,6 +500,7 @@ _NAME = {"type": "str", "required": True}
 SPEC = {
     "user": {"type": "str"},
     "stack": {"type": "str"},
+    "wait_starting": {"type": "int", "default": 0},
     "probes": {
         "type": "list",
         "elements": "dict",
@@ -532,7 +539,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     try:
         session = Session(module, module.params["user"])
-        result = Report(session, module.params["stack"]).gather()
+        result = settled(lambda: Report(session, module.params["stack"]).gather(), module.params["wait_starting"])
         result.update(closer_look(session, module.params))
     except SessionError as error:
         module.fail_json(msg=str(error))
