@@ -172,15 +172,17 @@ def routers(rawdata: str) -> None:
     """What Traefik says of them, read from its API by the caller."""
     with open(rawdata, encoding="utf-8") as handle:
         found = json.load(handle)
-    ours = {name: found["routers"][f"{name}@file"] for name in ("immich", "immich-upload", "immich-probe")}
-    claim("routers: all three are enabled", all(router["status"] == "enabled" for router in ours.values()), ours)
+    ours = {name: found["routers"][f"{name}@file"] for name in ("immich", "immich-upload", "immich-probe", "immich-sign-in")}
+    claim("routers: all of them are enabled", all(router["status"] == "enabled" for router in ours.values()), ours)
     full = ["immich-security-headers", "rate-limit-immich", "immich-circuit-breaker", "immich-retry", "immich-compression"]
     chain = [name.partition("@")[0] for name in ours["immich"]["middlewares"] if not name.startswith("crowdsec")]
     claim("routers: the chain in its order, headers outermost", chain == full, chain)
     short = [name.partition("@")[0] for name in ours["immich-upload"]["middlewares"] if not name.startswith("crowdsec")]
     claim("routers: uploads pass headers only", short == ["immich-security-headers"], short)
+    sign_in = [name.partition("@")[0] for name in ours["immich-sign-in"]["middlewares"] if not name.startswith("crowdsec")]
+    claim("routers: passwords have a limit of their own before the rest of the chain", sign_in == [full[0], "immich-sign-in", *full[1:]], sign_in)
     order = sorted(ours, key=lambda name: -ours[name]["priority"])
-    claim("routers: uploads and the probe come before the rest", order == ["immich-probe", "immich-upload", "immich"], order)
+    claim("routers: passwords, the probe and uploads come before the rest", order == ["immich-sign-in", "immich-probe", "immich-upload", "immich"], order)
     urls = [server["url"] for server in found["services"]["immich@file"]["loadBalancer"]["servers"]]
     claim("routers: the server's static address", urls == ["http://10.89.2.12:2283"], urls)
     limit = found["middlewares"]["rate-limit-immich@file"]["rateLimit"]
