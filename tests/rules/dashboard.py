@@ -199,7 +199,7 @@ def dashboard() -> Json:
         "templating": {
             "list": [
                 {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "current": {}, "hide": 0, "refresh": 1, "regex": ""},
-                textbox("routers", "Routers", "immich@file|immich-upload@file"),
+                textbox("routers", "Routers", "immich@file|immich-sign-in@file|immich-upload@file"),
                 textbox("upload_router", "Router of uploads", "immich-upload@file"),
             ]
         },
