@@ -42,7 +42,7 @@ options:
     description: Immich's own directories by the option that names them. For V(external).
     type: dict
   anywhere:
-    description: Whether directories of the system are meant. For V(external).
+    description: Whether directories of the system will do. For V(external) and V(paths).
     type: bool
     default: false
 """

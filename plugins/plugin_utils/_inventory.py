@@ -145,15 +145,16 @@ def _plain(value: t.Any, place: str) -> t.Iterator[str]:
         yield f"{place} (a password in an address)"
 
 
-def paths(places: t.Mapping[str, t.Any]) -> list[str]:
+def paths(places: t.Mapping[str, t.Any], anywhere: bool = False) -> list[str]:
     """Directories by the option that names them: each one absolute, in its plain form, no part of the system, and taken by units as it is written.
 
+    anywhere: one of the system will do, since it is only read.
     What follows from a wrong one, since its default lies below, is not told once more.
     """
     found: list[str] = []
     wrong: list[str] = []
     for option, path in ((option, str(path)) for option, path in places.items() if path):
-        fault = None if any((path + "/").startswith(known.rstrip("/") + "/") for known in wrong) else _path(path)
+        fault = None if any((path + "/").startswith(known.rstrip("/") + "/") for known in wrong) else _path(path, anywhere)
         if fault:
             found.append(f"{option}: {fault}")
             wrong.append(path)
@@ -170,7 +171,7 @@ def external(libraries: t.Iterable[t.Mapping[str, t.Any]], own: t.Mapping[str, t
     return found
 
 
-def _path(path: str) -> str | None:
+def _path(path: str, anywhere: bool) -> str | None:
     plain = posixpath.normpath("/" + path.lstrip("/"))
     if _CHANGED.search(path) or _CONTROL.search(path):
         return f"{path!r} has a character that a unit takes for something else; use letters, digits and . _ - + @ ="
@@ -178,7 +179,7 @@ def _path(path: str) -> str | None:
         return f"{path} does not begin with /; write the whole path"
     if plain != path:
         return f"write {plain}, not {path}"
-    if plain in _FULL or plain.split("/")[1] in _SYSTEM or re.fullmatch("/home/[^/]+", plain):
+    if not anywhere and (plain in _FULL or plain.split("/")[1] in _SYSTEM or re.fullmatch("/home/[^/]+", plain)):
         return f"{path} belongs to the system; use a directory of its own, such as /srv/photos"
     return None
 

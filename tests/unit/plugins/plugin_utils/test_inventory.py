@@ -200,3 +200,8 @@ def test_external_libraries():
     assert len(found("/", anywhere=True)) == 2, "the database is never shown"
     assert found("/etc", anywhere=True) == [] and len(found("/etc")) == 1
     assert found("/srv/photos/library") == ["immich_external_libraries old lies inside immich_library: /srv/photos/library"]
+
+
+@pytest.mark.parametrize(("path", "anywhere", "faults"), [("/usr/local/lib/bouncer", True, 0), ("/usr/local/lib/bouncer", False, 1), ("usr/bouncer", True, 1)])
+def test_what_is_only_read_may_be_a_directory_of_the_system(path, anywhere, faults):
+    assert len(_inventory.paths({"traefik_crowdsec.plugin_directory": path}, anywhere)) == faults
