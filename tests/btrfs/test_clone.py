@@ -57,7 +57,8 @@ def looks(pool: pathlib.Path) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {
         str(path.relative_to(pool)): (
             os.stat(path)[:2],
-            os.stat(path)[3:],
+            os.stat(path)[3:7],
+            os.stat(path)[8:],  # without the time of the last reading, which is ours
             flags(path),
             os.listxattr(path),
             hashlib.sha256(path.read_bytes()).digest() if path.is_file() else sorted(os.listdir(path)),
