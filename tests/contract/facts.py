@@ -46,7 +46,9 @@ EVENTS = {
     "api": {
         "migrations begin": r"\[Api:DatabaseRepository\] Running migrations$",
         "migrations end": r"\[Api:DatabaseRepository\] Finished running migrations$",
-        "no drift": r"\[Api:DatabaseService\] No schema drift detected$",
+        # What it finds is left to admin schema-check: at a first start the other worker may be replacing two tables of places
+        # at that moment, and this one then says that their primary keys are missing.
+        "looks for drift": r"\[Api:DatabaseService\] Checking for schema drift$",
         "folders end": r"\[Api:StorageService\] Successfully verified system mount folder checks$",
         "listens": r"\[Api:Bootstrap\] Immich Server is listening on http://\[::1\]:2283 \[v[\d.]+\] \[production\] ?$",
     },
