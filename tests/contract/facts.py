@@ -518,9 +518,16 @@ def failure(ended: Ended, *patterns: str) -> t.Any:
     return {"status": ended.status, "says": [record(lines, pattern) for pattern in patterns]}
 
 
+def failure_of_a_worker(ended: Ended, pattern: str) -> t.Any:
+    """Both workers meet the fault; the one that gets the lock first says it and ends, and takes the other one with it."""
+    found = failure(ended, pattern, r"^(api|microservices) worker exited")
+    names = r"(?<=\[Nest\] )\d+|\b(Api|api|Microservices|microservices)\b(?=:| worker)"
+    return found | {"says": [re.sub(names, "WORKER", line or "nothing") for line in found["says"]]}
+
+
 @claim
 def a_lost_marker_ends_the_start(seen: Seen) -> t.Any:
-    return failure(seen["lost marker"], r"ERROR .*StorageService\]", "^microservices worker error", "^microservices worker exited", "^Killing api")
+    return failure_of_a_worker(seen["lost marker"], r"ERROR .*StorageService\]")
 
 
 @claim
@@ -546,6 +553,6 @@ def a_bad_variable_ends_the_start(seen: Seen) -> t.Any:
 
 @claim
 def a_newer_database_is_refused(seen: Seen) -> t.Any:
-    return failure(
-        seen["newer database"], r"\[Microservices:DatabaseRepository\] Migrations failed", "^microservices worker error", "^microservices worker exited"
-    ) | {"stranger": story.STRANGER in seen["newer database"].log}
+    return failure_of_a_worker(seen["newer database"], r"ERROR .*DatabaseRepository\] Migrations failed") | {
+        "stranger": story.STRANGER in seen["newer database"].log
+    }
