@@ -24,6 +24,8 @@ COMMANDS = {
     "images": "podman images --all --no-trunc --format {{.ID}}|{{.Repository}}:{{.Tag}}",
     "volumes": "podman volume ls --quiet",
 }
+# Podman's database has it while something is written, as by every health check.
+JOURNAL = "db.sql-journal"
 HEALTH_CHECK = re.compile(r"[0-9a-f]{64}")
 FOLDERS = ("/etc", "/home/homelab/.config", "/home/homelab/.local/state", "/var/lib/systemd/linger", "/mnt/btrfs-pool/subvol3-opptak")
 LISTED = ("/mnt/btrfs-pool", "/mnt/btrfs-pool/subvol7-containers", "/home/homelab", "/home/homelab/.local/share/containers/storage")
@@ -48,5 +50,5 @@ state["files"] = {
     for parent, folders, files in os.walk(folder)
     for path in (os.path.join(parent, name) for name in folders + files)
 }
-state["listed"] = {folder: sorted(os.listdir(folder)) for folder in LISTED}
+state["listed"] = {folder: sorted(name for name in os.listdir(folder) if name != JOURNAL) for folder in LISTED}
 print(json.dumps(state, indent=1, sort_keys=True))
