@@ -19,6 +19,7 @@ import os
 import stat
 import struct
 import typing as t
+import uuid
 
 # The ioctl numbers are encoded with sizeof(long), although the kernel moves only 32 bits.
 _LONG = struct.calcsize("@l")
@@ -210,6 +211,13 @@ def subvolume_id(fd: int) -> int:
     struct.pack_into("=QQ", buffer, 0, 0, SUBVOLUME_ROOT_INODE)
     fcntl.ioctl(fd, _INO_LOOKUP, buffer, True)
     return t.cast(int, struct.unpack_from("=Q", buffer)[0])
+
+
+def filesystem_id(fd: int) -> str:
+    """The UUID of the btrfs that holds fd."""
+    info = bytearray(1024)
+    fcntl.ioctl(fd, _FS_INFO, info, True)
+    return str(uuid.UUID(bytes=bytes(info[16:32])))
 
 
 def is_readonly_subvolume(fd: int) -> bool:

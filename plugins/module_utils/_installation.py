@@ -10,7 +10,13 @@ import os
 import typing as t
 import uuid
 
-from ansible_collections.patriark.homelab.plugins.module_utils import _immich_host, _installation_look, _installation_record, _installation_verdict
+from ansible_collections.patriark.homelab.plugins.module_utils import (
+    _immich_host,
+    _installation_look,
+    _installation_record,
+    _installation_verdict,
+    _installation_words,
+)
 from ansible_collections.patriark.homelab.plugins.module_utils._installation_record import Damaged, Record
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
 from ansible_collections.patriark.homelab.plugins.module_utils._stack_files import Node, read_quietly, remove_file, write_node
@@ -45,7 +51,8 @@ class Installation:
         return found
 
     def verdict(self, accept: str) -> dict[str, t.Any]:
-        return _installation_verdict.judge(self.record, self.damage, self.look(), accept).result()
+        found = self.look()
+        return _installation_words.result(_installation_verdict.judge(self.record, self.damage, found, accept), self.record, self.damage, found)
 
     # ---- writing
 
@@ -65,13 +72,13 @@ class Installation:
         with self.session.files():
             unit = read_quietly(os.path.join(self.session.unit_dir, self.stack, f"{server}.container"))
         database, library = found["database"], found["library"]
-        keys = ("path", "major", "identifier", "checkpoint", "time", "device", "inode")
+        keys = ("path", "major", "identifier", "checkpoint", "time", *_installation_verdict.NUMBERED, "inode")
         return Record(
             installation=record.installation,
             host=found["host"],
             account=found["account"],
             database={key: database[key] for key in keys if key in database} if database else None,
-            library={key: library[key] for key in ("path", "markers", "device", "inode") if key in library},
+            library={key: library[key] for key in ("path", "markers", *_installation_verdict.NUMBERED, "inode") if key in library},
             held=record.held or _installation_verdict.holds_library(library),
             immich=_immich_host.image_of(unit.content) if unit else "",
         )
@@ -85,6 +92,7 @@ class Installation:
                     changed = self._mark(place, record, dry) or changed
         changed = self.record is None or self.record.text() != record.text() or changed
         if not dry:
+            self._leave(record)
             _installation_record.save(self.session, self.stack, record)
             self._guards(record)
         return changed
@@ -99,6 +107,16 @@ class Installation:
             return bool(place["marked"])
         place["marked"] = False
         return False
+
+    def _leave(self, record: Record) -> None:
+        """What the library moved away from says so from now on: nothing else could tell that it lacks the photos which come later."""
+        was = self.record
+        if was is None or was.installation != record.installation or was.library["path"] == record.library["path"]:
+            return
+        with contextlib.suppress(OSError), _installation_look.opened(was.library["path"]) as old, _installation_look.opened(record.library["path"]) as new:
+            mark = _installation_record.read_mark(old)
+            if mark and mark.get("installation") == record.installation and not os.path.samestat(os.fstat(old), os.fstat(new)):
+                _installation_record.write_mark(old, {**mark, "left": record.library["path"]})
 
     def _guards(self, record: Record) -> None:
         """In the account's own reach, as its units are: they keep from mistakes, not from the account."""

@@ -17,7 +17,7 @@ import pwd
 import stat
 import typing as t
 
-from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs_owner, _btrfs_walk, _pg_control, _reach
+from ansible_collections.patriark.homelab.plugins.module_utils import _btrfs, _btrfs_owner, _btrfs_walk, _pg_control, _reach
 from ansible_collections.patriark.homelab.plugins.module_utils._installation_record import read_mark
 from ansible_collections.patriark.homelab.plugins.module_utils._regular_file import read_bytes, read_text
 from ansible_collections.patriark.homelab.plugins.module_utils._session import Session
@@ -79,7 +79,7 @@ def place(path: str, look: t.Callable[[int], dict[str, t.Any]]) -> dict[str, t.A
         found["owner"] = os.lstat(path).st_uid
         with opened(path) as handle:
             info = os.fstat(handle)
-            found.update(owner=info.st_uid, device=info.st_dev, inode=info.st_ino, mark=read_mark(handle))
+            found.update(owner=info.st_uid, inode=info.st_ino, mark=read_mark(handle), **numbered(handle))
             with os.scandir(handle) as entries:
                 found["state"] = "empty" if next(entries, None) is None else "there"
             found.update(look(handle))
@@ -90,6 +90,14 @@ def place(path: str, look: t.Callable[[int], dict[str, t.Any]]) -> dict[str, t.A
     except OSError as error:
         found["state"] = error.strerror or str(error)
     return found
+
+
+def numbered(handle: int) -> dict[str, t.Any]:
+    """The file system's own id and the number of the subvolume, where that is btrfs. The kernel's number of a device changes with each boot."""
+    with contextlib.suppress(OSError):
+        if _btrfs.fstype(handle) == _btrfs.BTRFS:
+            return {"filesystem": _btrfs.filesystem_id(handle), "subvolume": _btrfs.subvolume_id(handle)}
+    return {}
 
 
 def database(handle: int) -> dict[str, t.Any]:

@@ -170,6 +170,11 @@ installation:
       type: bool
       returned: with O(library)
       sample: false
+    password:
+      description: Whether the password of the database stayed with another account or host.
+      type: bool
+      returned: with O(library)
+      sample: false
     stale:
       description: Whether the record is to be written after the deployment.
       type: bool

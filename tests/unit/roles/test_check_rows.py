@@ -203,6 +203,7 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("host of the installation", lambda m: m.another("host")),
     ("account of the installation", lambda m: m.another("account")),
     ("database of the installation", lambda m: m.another("database")),
+    ("password of the database of the installation", lambda m: m.all["__immich_host"]["installation"].update(password=True)),
     ("files of the database in one place", lambda m: m.another("files")),
     ("library of the installation", lambda m: m.another("library")),
     ("news of the installation", lambda m: m.all["__immich_host"]["installation"].update(notices=["the library has moved from a to b"])),
