@@ -92,9 +92,10 @@ class Installation:
                     changed = self._mark(place, record, dry) or changed
         changed = self.record is None or self.record.text() != record.text() or changed
         if not dry:
+            # The record comes last: whoever is killed before has one that does not fit, and the next run does all of it again.
             self._leave(record)
-            _installation_record.save(self.session, self.stack, record)
             self._guards(record)
+            _installation_record.save(self.session, self.stack, record)
         return changed
 
     def _mark(self, place: dict[str, t.Any], record: Record, dry: bool) -> bool:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
+import stat
 import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._regular_file import read_text
@@ -92,8 +94,12 @@ def parse(text: str) -> Record:
 
 def load(session: Session, stack: str) -> Record | None:
     """None without one. Raises Damaged."""
+    where = path(session, stack)
     try:
-        return parse(read_text(path(session, stack)))
+        info = os.lstat(where)
+        if info.st_uid not in (0, os.geteuid()) or (stat.S_ISREG(info.st_mode) and info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+            raise Damaged(f"others than root can write it (uid {info.st_uid}, mode {stat.S_IMODE(info.st_mode):04o})")
+        return parse(read_text(where))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -101,14 +107,35 @@ def load(session: Session, stack: str) -> Record | None:
 
 
 def save(session: Session, stack: str, record: Record) -> None:
-    """What was there before, of another installation or damaged, is kept beside it."""
+    """What was there before, of another installation or damaged, is kept beside it. At each moment there is one or the other, whole."""
     where = path(session, stack)
-    with contextlib.suppress(OSError):
-        with open(where, encoding="utf-8", errors="replace") as stream:
-            before = stream.read()
-        if f'"installation": "{record.installation}"' not in before:
-            os.replace(where, f"{where}.{hashlib.sha256(before.encode()).hexdigest()[:8]}.old")
-    write_node(where, Node(record.text(), 0o600))
+    with _alone(os.path.dirname(where)):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            before = _raw(where)
+            if f'"installation": "{record.installation}"'.encode() not in before:
+                os.link(where, f"{where}.{hashlib.sha256(before).hexdigest()[:8]}.old", follow_symlinks=False)
+        write_node(where, Node(record.text(), 0o600))
+
+
+@contextlib.contextmanager
+def _alone(folder: str) -> t.Iterator[None]:
+    """Two runs at once write one after the other."""
+    os.makedirs(folder, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _raw(where: str) -> bytes:
+    """What a damaged record has in it, for a name of its own; a link or a directory has nothing."""
+    info = os.lstat(where)
+    if not stat.S_ISREG(info.st_mode):
+        return b""
+    with open(where, "rb") as stream:
+        return stream.read()
 
 
 # ---------------------------------------------------------------------------------------------------------------- marks

@@ -1,18 +1,16 @@
 # Copyright (c) 2026, the patriark.homelab maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lies where an installation should be, over real directories; the record and its damages."""
+"""What lies where an installation should be, over real directories."""
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _installation_look as looking
 from ansible_collections.patriark.homelab.plugins.module_utils import _pg_control
-from ansible_collections.patriark.homelab.plugins.module_utils._installation_record import Damaged, Record, parse
 
 # The head of a control file that PostgreSQL 14 wrote.
 CONTROL = struct.pack("<QIIi4xqQ", 7312345678901234567, 1300, 202107181, 6, 1764338400, (3 << 32) + 0xABC) + bytes(8144)
@@ -94,35 +92,3 @@ def test_library(tmp_path):
     assert looking.look_library(str(tmp_path))["markers"] == list(looking.FOLDERS)
     (tmp_path / "thumbs" / ".immich").unlink()
     assert "thumbs" not in looking.look_library(str(tmp_path))["markers"]
-
-
-GOOD = Record("one", {"id": "a", "name": "b"}, {"name": "homelab", "uid": 1}, {"path": "/db"}, {"path": "/photos"})
-
-
-def test_record_comes_back():
-    assert parse(GOOD.text()) == GOOD
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"host": {}},
-        {"host": "x"},
-        {"account": {"name": "x"}},
-        {"library": {}},
-        {"database": {}},
-        {"database": {"paths": 1}},
-        {"held": "yes"},
-        {"version": 2},
-        {"new": 1},
-    ],
-)
-def test_damaged_record(change):
-    with pytest.raises(Damaged):
-        parse(json.dumps({**json.loads(GOOD.text()), **change}))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '"x"', "[1]"])
-def test_record_that_is_none(text):
-    with pytest.raises(Damaged):
-        parse(text)
