@@ -81,8 +81,9 @@ SLOW = (
 SECONDS = {"default": 600, "monitoring": 600, "quadlet": 600, "proxy": 500, "options": 600, "faults": 900, "btrfs": 250, "minimal": 300, "quadlet-next": 400}
 SECONDS["real"] = 450
 SECONDS["pull"] = 300
+SECONDS["moving"] = 900
 # Not in CI: these take long, or run on the next Debian, which changes every day.
-MORE = ("faults", "options", "quadlet-next")
+MORE = ("faults", "moving", "options", "quadlet-next")
 # Wants skopeo and a registry: HOMELAB_TEST_IMMICH=upstream tests/setup.
 UPSTREAM = Step("upstream", ("tests/images/trial",), 200, root=True)
 # In no group: `vm` wants QEMU (tests/setup vm).
