@@ -20,15 +20,18 @@ import json, sys, urllib.error, urllib.request
 asked = json.load(sys.stdin)
 open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 found = []
-for url in asked["urls"]:
-    try:
+for places in asked["urls"]:
+    for url in places:
         try:
-            answer = open_(url, timeout=asked["timeout"])
-        except urllib.error.HTTPError as error:
-            answer = error
-        found.append([answer.getcode(), answer.read().decode("utf-8", "replace"), None])
-    except (OSError, ValueError) as error:
-        found.append([None, "", str(getattr(error, "reason", error))])
+            try:
+                answer = open_(url, timeout=asked["timeout"])
+            except urllib.error.HTTPError as error:
+                answer = error
+            result = [answer.getcode(), answer.read().decode("utf-8", "replace"), None]
+            break
+        except (OSError, ValueError) as error:
+            result = [None, "", str(getattr(error, "reason", error))]
+    found.append(result)
 json.dump(found, sys.stdout)
 """
 
@@ -52,19 +55,18 @@ def describe(session: Session, container: str) -> dict[str, t.Any] | None:
     return found if (found.get("State") or {}).get("Running") else None
 
 
-def address(container: t.Mapping[str, t.Any]) -> str | None:
-    """One of its addresses on bridge networks."""
+def places(container: t.Mapping[str, t.Any], port: int, path: str) -> list[str]:
+    """URLs of a port, one for each of its addresses on bridge networks: it need not listen on all of them."""
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-    found = [item.get("IPAddress") for dummy, item in sorted(networks.items()) if item.get("IPAddress")]
-    return found[0] if found else None
+    return [f"http://{item['IPAddress']}:{port}{path}" for dummy, item in sorted(networks.items()) if item.get("IPAddress")]
 
 
-def get(session: Session, urls: t.Sequence[str], timeout: float = 10) -> list[Answer]:
-    """Ask all of them, one after the other, from inside. Raises SessionError when there is no way in."""
+def get(session: Session, urls: t.Sequence[t.Sequence[str]], timeout: float = 10) -> list[Answer]:
+    """Ask all of them, one after the other, from inside; of URLs that mean the same, the first that answers. Raises SessionError when there is no way in."""
     if not urls:
         return []
     enter = [] if session.system else ["podman", "unshare", "--rootless-netns"]
-    rc, out, err = session.run([*enter, sys.executable, "-c", _PROGRAM], data=json.dumps({"urls": list(urls), "timeout": timeout}))
+    rc, out, err = session.run([*enter, sys.executable, "-c", _PROGRAM], data=json.dumps({"urls": [list(same) for same in urls], "timeout": timeout}))
     if rc != 0:
         lines = err.strip().splitlines() or ["no reason"]
         raise SessionError(f"the container networks of {session.user or 'the system'} cannot be entered: {lines[-1]}")

@@ -131,10 +131,10 @@ class Reloading(Service):
             return f"{name} does not run any more" if self.ran else None  # else it reads all of it when it starts
         if self.recipe.port is None:
             return self._restarted(container)
-        place = inside.address(container)
-        if place is None:
+        places = inside.places(container, self.recipe.port, "/metrics")
+        if not places:
             return f"{name} has no address on a network"
-        answer = inside.get(self.session, [f"http://{place}:{self.recipe.port}/metrics"])[0]
+        answer = inside.get(self.session, [places])[0]
         if answer.status != 200:
             return f"{name} does not show its metrics: {answer.reason or answer.status}"
         told = last_reload(answer.text)

@@ -131,10 +131,9 @@ def work(session: Session, requests: list[dict[str, t.Any]], timeout: int) -> di
     if session.ready:
         names = sorted({item["container"] for item in requests})
         running = {name: found for name, found in ((name, inside.describe(session, name)) for name in names) if found}
-        places = {name: inside.address(found) for name, found in running.items()}
-        able = [item for item in requests if places.get(item["container"])]
-        urls = [f"http://{places[item['container']]}:{item['port']}{item['path']}" for item in able]
-        answers.update(zip([item["name"] for item in able], inside.get(session, urls, timeout)))
+        urls = {item["name"]: inside.places(running[item["container"]], item["port"], item["path"]) for item in requests if item["container"] in running}
+        able = {name: same for name, same in urls.items() if same}
+        answers.update(zip(able, inside.get(session, list(able.values()), timeout)))
     return {name: shown(answer) for name, answer in answers.items()}
 
 

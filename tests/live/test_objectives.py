@@ -26,7 +26,7 @@ Rule = dict[str, t.Any]
 class Prometheus:
     def __init__(self, web: Web) -> None:
         self._web = web
-        self._place = web.on_network("prometheus", 9090)
+        self._place = web.on_network("prometheus", 9090, "systemd-monitoring_inside")
 
     def get(self, path: str, **words: str) -> t.Any:
         answer = self._web.ask(self._place, f"/api/v1/{path}?{urllib.parse.urlencode(words)}")

@@ -65,10 +65,10 @@ class Web:
             return Place((), address if address not in ("", "0.0.0.0") else "127.0.0.1", int(port))
         return None
 
-    def on_network(self, name: str, port: int) -> Place:
-        """A container's port, from the namespace in which the account's networks are."""
-        address = next(iter(self._podman.containers[name]["NetworkSettings"]["Networks"].values()))["IPAddress"]
-        return Place(("podman", "unshare", "--rootless-netns"), address, port)
+    def on_network(self, name: str, port: int, network: str = "") -> Place:
+        """A container's port, from the namespace in which the account's networks are; on a certain one, where it is on that."""
+        networks = self._podman.containers[name]["NetworkSettings"]["Networks"]
+        return Place(("podman", "unshare", "--rootless-netns"), (networks.get(network) or next(iter(networks.values())))["IPAddress"], port)
 
     def within(self, name: str, port: int) -> Place:
         """A port of a container on its own loopback."""

@@ -32,6 +32,7 @@ ADDRESSES = {
     "prometheus": "10.89.4.70",
     "node-exporter": "10.89.4.74",
 }
+PROMETHEUS = "10.89.249.2"  # where it listens
 APART = ("alertmanager", "blackbox-exporter")
 MEMORY = {"prometheus": 1 << 30, "alertmanager": 256 << 20, "blackbox-exporter": 128 << 20, "node-exporter": 128 << 20}
 PATIENCE = 240  # a machine may be busy
@@ -70,7 +71,7 @@ def fetch(url: str, method: str = "GET") -> str:
 
 
 def query(expression: str) -> list[dict[str, t.Any]]:
-    text = fetch(f"http://{ADDRESSES['prometheus']}:9090/api/v1/query?query={urllib.parse.quote(expression)}")
+    text = fetch(f"http://{PROMETHEUS}:9090/api/v1/query?query={urllib.parse.quote(expression)}")
     return list(json.loads(text)["data"]["result"]) if text else []
 
 

@@ -55,6 +55,10 @@ def test_prometheus_alone_reaches_those_who_do_as_they_are_told() -> None:
         assert {source for source, reached in table().items() if place in reached} <= {"prometheus", *APART}
 
 
+def test_what_is_measured_is_read_by_nobody_who_is_measured() -> None:
+    assert {source for source, reached in table().items() if "prometheus:9090" in reached} == APART
+
+
 def test_nobody_reaches_the_loopback() -> None:
     assert not [source for source, reached in table().items() if "the host's loopback" in reached]
 

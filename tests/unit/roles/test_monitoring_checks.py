@@ -84,6 +84,7 @@ def test_what_the_card_asks_for_fits() -> None:
             {"prometheus_directory": "/srv/p/alerts", "alertmanager_directory": "/srv/p"},
             "directories of monitoring that are the same as others, or lie inside one another",
         ),
+        ({"inside_network": "monitoring"}, "address at which Prometheus listens, and that its network has not planned for it"),
         ({"routes": [{"receiver": "somebody"}]}, "receivers that routes name and nobody defines"),
         ({"discord_webhook": "https://discord.com/channels/1/2"}, "webhook of Discord"),
         ({"heartbeat_url": "hc-ping.com/x"}, "address of the heartbeat"),
@@ -106,10 +107,19 @@ def test_what_cannot_be_meant_is_told(options: dict[str, t.Any], name: str) -> N
         {"publish": {"prometheus": ["127.0.0.1:9090"], "grafana": ["[::1]:3000"]}},
         {"prometheus_image": "registry.example.org:5000/prometheus@sha256:" + "0a" * 32},
         {"retention_days": 32},
+        {"inside_network": "monitoring", "prometheus_address": ""},
+        {"inside_network": "monitoring", "prometheus_address": "10.89.4.70"},
     ],
 )
 def test_what_can_be_meant_is_taken(options: dict[str, t.Any]) -> None:
     assert refused(discord_webhook=WEBHOOK, **options) == set()
+
+
+def test_prometheus_listens_where_nobody_is_who_only_shows_metrics() -> None:
+    assert templated("{{ __monitoring_prometheus_listens }}") == "10.89.249.2"
+    assert "monitoring_inside.network:ip=10.89.249.2" in templated("{{ __monitoring_networks.prometheus }}")
+    # Podman leads what is published to any address of the container.
+    assert templated("{{ __monitoring_prometheus_listens }}", monitoring_publish={"prometheus": ["127.0.0.1:9090"]}) == ""
 
 
 # verify

@@ -67,6 +67,9 @@ def test_monitoring_has_a_network_for_itself_where_it_is_planned() -> None:
     made = plan(homelab_networks=[OUTER, watched])
     assert [network["unit"] for network in made] == ["reverse_proxy", "monitoring", "monitoring_inside"]
     assert (made[2]["subnet"], made[2]["default_route"], made[2]["options"]) == ("10.89.249.0/28", True, {"isolate": "true"})
+    assert made[2]["static"] == {"prometheus": "10.89.249.2"}
+    assert plan(homelab_networks=[watched], monitoring_prometheus_address="10.1.0.2")[1]["static"] == {"prometheus": "10.1.0.2"}
+    assert "static" not in plan(homelab_networks=[watched], monitoring_prometheus_address="")[1]
     own = {"unit": "monitoring_inside", "subnet": "10.1.0.0/24"}
     assert [network["subnet"] for network in plan(homelab_networks=[watched, own])] == ["10.89.4.0/24", "10.1.0.0/24"]
     assert len(plan(homelab_networks=[watched], monitoring_inside_network="monitoring")) == 1

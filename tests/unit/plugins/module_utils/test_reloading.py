@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import pathlib
+import subprocess
+import threading
 import types
 import typing as t
 
@@ -234,9 +237,35 @@ def test_nothing_is_judged_without_a_program_to_judge(tmp_path: pathlib.Path) ->
     assert session.asked == []
 
 
-def test_address_of_a_container() -> None:
-    assert inside.address(RUNNING) == "10.89.4.70"
-    assert inside.address({"NetworkSettings": {"Networks": {"host": {"IPAddress": ""}}}}) is None
+def test_addresses_of_a_container() -> None:
+    assert inside.places(RUNNING, 9090, "/metrics") == ["http://10.89.4.70:9090/metrics"]
+    assert inside.places({"NetworkSettings": {"Networks": {"host": {"IPAddress": ""}}}}, 9090, "/") == []
+    both = {"NetworkSettings": {"Networks": {"b": {"IPAddress": "10.0.0.2"}, "a": {"IPAddress": "10.0.0.1"}}}}
+    assert inside.places(both, 1, "/x") == ["http://10.0.0.1:1/x", "http://10.0.0.2:1/x"]
+
+
+def test_of_addresses_the_first_that_answers_counts() -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *dummy: t.Any) -> None:
+            pass
+
+    def run(argv: t.Sequence[str], data: str | None = None) -> tuple[int, str, str]:
+        done = subprocess.run(argv, input=data, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    session = t.cast(t.Any, types.SimpleNamespace(run=run, system=True, user=None))
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        nobody, somebody = f"http://127.0.0.2:{port}/", f"http://127.0.0.1:{port}/"
+        found = inside.get(session, [[nobody, somebody], [somebody, nobody], [nobody]])
+        server.shutdown()
+    assert [answer.status for answer in found] == [404, 404, None]
+    assert "refused" in str(found[2].reason)
 
 
 def test_questions_go_through_the_networks_of_the_account() -> None:
@@ -247,12 +276,12 @@ def test_questions_go_through_the_networks_of_the_account() -> None:
         return 0, '[[200, "yes", null]]', ""
 
     session = t.cast(t.Any, types.SimpleNamespace(run=run, system=False, user="homelab"))
-    assert inside.get(session, ["http://10.89.4.70:9090/"]) == [inside.Answer(200, "yes", None)]
+    assert inside.get(session, [["http://10.89.4.70:9090/"]]) == [inside.Answer(200, "yes", None)]
     assert asked[0][:3] == ["podman", "unshare", "--rootless-netns"]
     assert inside.get(session, []) == []
     session.run = lambda argv, data=None: (125, "", "cannot enter")
     with pytest.raises(SessionError, match="cannot enter"):
-        inside.get(session, ["http://10.89.4.70:9090/"])
+        inside.get(session, [["http://10.89.4.70:9090/"]])
 
 
 def test_an_image_that_cannot_be_had_is_told_with_its_registry(monkeypatch: pytest.MonkeyPatch) -> None:
