@@ -15,7 +15,7 @@ def subordinate_ids(text: str, account: str | None, uid: int, wanted: int = 6553
     """From /etc/subuid or /etc/subgid: how many ids the account has, and where the next free range of wanted ids starts."""
     owned, taken = 0, []
     for line in text.splitlines():
-        match = re.match(r"\s*([^#:\s]+):(\d+):(\d+)\s*$", line)
+        match = re.fullmatch(r"\s*([^#:\s]+):(\d+):(\d+)\s*", line)
         if not match:
             continue
         first, count = int(match.group(2)), int(match.group(3))

@@ -106,7 +106,7 @@ def _said(what: str, found: str | None, wanted: str | None) -> str:
 
 def moment(text: str) -> float | None:
     """Seconds since 1970 of a time as podman writes it (2026-11-22T13:28:14.760849042Z)."""
-    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$", text)
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)\Z", text)
     if not match:
         return None
     seconds = datetime.datetime.strptime(match.group(1) + match.group(3).replace("Z", "+00:00"), "%Y-%m-%dT%H:%M:%S%z").timestamp()

@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.patriark.homelab.plugins.module_utils._address_plan import Neighbour, Net
 
-LEAF = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)$")
+LEAF = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\Z")
 PREFIX = re.compile(r"/(\d+) \S+ (UNICAST|LOCAL)\b")
 REJECT = 0x200  # flag of a route that leads nowhere (unreachable, blackhole)
 IGNORED = [ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128", "fe80::/10", "ff00::/8")]

@@ -70,6 +70,12 @@ def mounts_below(mountinfo: str, real: str) -> list[str]:
     return sorted(point[len(inside) :] for point in points if point.startswith(inside))
 
 
+def obstacles(directories: t.Mapping[str, t.Any]) -> list[str]:
+    """What stands in the place of a directory or on the way to it, by the option that names the directory."""
+    found = ((option, reach.obstacle(str(path))) for option, path in directories.items() if path)
+    return [f"{option}: {obstacle}" for option, obstacle in found if obstacle]
+
+
 class Look:
     """One look at a host through a session."""
 

@@ -11,7 +11,7 @@ import typing as t
 
 _UNITS = {"b": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _BLOB = re.compile(r"Copying (?:blob|config) (\w+)\s+(?:\[[^\]]*\]\s+([\d.]+)([KMGT]iB|b) / ([\d.]+)([KMGT]iB|b)|(done|skipped))")
-_RETRY = re.compile(r'Failed, retrying in .*? Error: (.*)"\s*$')
+_RETRY = re.compile(r'Failed, retrying in .*? Error: (.*)"\s*\Z')
 
 
 class Progress:
@@ -68,7 +68,7 @@ _KINDS = (
     ("name", r"no such host|server misbehaving|dial tcp: lookup \S+"),
     ("refused", r"connection refused"),
     ("silent", r"i/o timeout|deadline exceeded|Client\.Timeout|handshake timeout|timed out|no route to host|network is unreachable"),
-    ("cut", r"unexpected EOF|connection reset|broken pipe|stream error|EOF\s*$"),
+    ("cut", r"unexpected EOF|connection reset|broken pipe|stream error|EOF\s*\Z"),
     ("missing", r"manifest unknown|name unknown|blob unknown|name invalid|repository \S* ?not found|404 \(?Not Found|404 page not found"),
     ("unauthorized", r"unauthorized|authentication required|invalid username/password|denied|insufficient_scope|403 \(?Forbidden"),
     ("platform", r"no image found in (?:manifest list|image index) for"),
@@ -111,7 +111,7 @@ class Blame(t.NamedTuple):
 def host_of(reference: str) -> str:
     """The registry in an image's name; docker.io where it has none."""
     first, slash, dummy = reference.partition("/")
-    return first if slash and re.search(r"[.:]|^localhost$", first) else "docker.io"
+    return first if slash and re.search(r"[.:]|^localhost\Z", first) else "docker.io"
 
 
 def blames(said: str, reference: str) -> list[Blame]:

@@ -39,7 +39,7 @@ _KNOWN_VARIABLES = frozenset(
     " JOURNAL_STREAM PODMAN_SYSTEMD_UNIT RUNTIME_DIRECTORY STATE_DIRECTORY CACHE_DIRECTORY LOGS_DIRECTORY CONFIGURATION_DIRECTORY CREDENTIALS_DIRECTORY".split()
 )
 # ${X} anywhere in a word, $X when it is all of it
-_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|^\$(\w+)$")
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|^\$(\w+)\Z")
 DEFAULT_START = 90.0
 DEFAULT_INTERVAL = 30.0
 

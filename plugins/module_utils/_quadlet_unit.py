@@ -22,7 +22,7 @@ DIGEST_LABEL = "patriark.homelab.digest"
 DEFAULT_RETRIES = 3
 REQUIRING = ("Requires", "Requisite", "BindsTo", "PartOf", "Wants", "Upholds", "After", "Before", "Conflicts", "OnFailure", "OnSuccess")
 _QUADLETS = tuple(f".{kind}" for kind in QUADLET_TYPES)
-_NAME = re.compile(r"^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(?P<type>[a-z]+)$")
+_NAME = re.compile(r"^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(?P<type>[a-z]+)\Z")
 
 
 class UnitName(t.NamedTuple):
@@ -60,7 +60,7 @@ def parse_name(text: str) -> UnitName | None:
     folder, slash, conf = text.partition("/")
     unit = folder[:-2] if slash and folder.endswith(".d") else text
     match = _NAME.match(unit)
-    if not match or match.group("type") not in QUADLET_TYPES + PLAIN_TYPES or (slash and not re.match(r"^[A-Za-z0-9_.@-]+\.conf$", conf)):
+    if not match or match.group("type") not in QUADLET_TYPES + PLAIN_TYPES or (slash and not re.fullmatch(r"[A-Za-z0-9_.@-]+\.conf", conf)):
         return None
     return UnitName(text, match.group("type"), unit if slash else None)
 
@@ -218,7 +218,7 @@ def image_reference(unit: Unit, units: t.Mapping[str, Unit]) -> str | None:
     provider = unit if unit.name.kind == "image" else units.get(image)
     if provider is not None:
         image = provider.get("ImageTag") or provider.get("Image")
-    return image if image and "%" not in image and "$" not in image and not re.match(r"[a-z-]+:[./]|.*\.(image|build)$", image) else None
+    return image if image and "%" not in image and "$" not in image and not re.match(r"[a-z-]+:[./]|.*\.(image|build)\Z", image) else None
 
 
 def container_name(unit: Unit) -> str:

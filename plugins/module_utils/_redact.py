@@ -18,9 +18,9 @@ _WORDS = "PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|CREDS|WEBHOOK|(?:AP
 _NAME = rf"""(?:(?:[\w.-]*(?:{_WORDS})[\w.-]*|(?<![A-Z0-9])(?:[\w.-]*[_.-])?PASS)(?<!_FILE)["']?\s*[=:]|--(?:creds|decryption-key)\b)"""
 _SENSITIVE = re.compile(rf"({_NAME}\s*)(?=\S)(.+)", re.IGNORECASE)
 _SENSITIVE_WORD = re.compile(rf"""({_NAME}\s*["']?)(?=\S)([^\s"']+)""", re.IGNORECASE)
-_OPENS = re.compile(rf"{_NAME}\s*([|>][-+\d]*)?\s*$", re.IGNORECASE)
+_OPENS = re.compile(rf"{_NAME}\s*([|>][-+\d]*)?\s*\Z", re.IGNORECASE)
 _LOGIN = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+(?=@)")
-_ASSIGNMENT = re.compile(r"^(\s*(?:export\s+)?[A-Za-z_][\w.-]*=)(.*)$")
+_ASSIGNMENT = re.compile(r"^(\s*(?:export\s+)?[A-Za-z_][\w.-]*=)(.*)\Z")
 # The quadlet key Secret= names a secret and does not hold one.
 _REFERENCE = re.compile(r"\s*Secret\s*=")
 

@@ -62,7 +62,7 @@ def started(container: t.Mapping[str, t.Any]) -> float:
 def complaints(text: str, seen_at: str, directory: str) -> str:
     """What the checking program says, about the real files, without lines of praise."""
     lines = [line.strip() for line in text.splitlines()]
-    kept = [line for line in lines if line and not line.startswith(("SUCCESS:", "Found:")) and not re.match(r"(Checking '?.*|- .*)$", line)]
+    kept = [line for line in lines if line and not line.startswith(("SUCCESS:", "Found:")) and not re.fullmatch(r"Checking '?.*|- .*", line)]
     said = " ".join(kept) or " ".join(line for line in lines if line) or "no reason"
     return said.replace(seen_at.rstrip("/") + "/", directory.rstrip("/") + "/")
 

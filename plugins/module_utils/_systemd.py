@@ -17,7 +17,7 @@ PROPERTIES = (
 
 # Podman's own events, and the container's id it prints when it starts: they say nothing about why something failed
 _EVENT = re.compile(
-    r"\d{4}-\d\d-\d\d \S+ [+-]\d{4} \S+ m=\+[\d.]+ (container|image|volume|network|pod|system) (?!pull-error)|[0-9a-f]{64}$|$|conmon .* <nwarn>"
+    r"\d{4}-\d\d-\d\d \S+ [+-]\d{4} \S+ m=\+[\d.]+ (container|image|volume|network|pod|system) (?!pull-error)|[0-9a-f]{64}\Z|\Z|conmon .* <nwarn>"
 )
 
 

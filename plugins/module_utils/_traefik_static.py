@@ -20,7 +20,7 @@ DEFAULT_FILES = tuple(f"/etc/traefik/traefik.{kind}" for kind in ("yml", "yaml",
 LOG = "log:\n  level: WARN\n  format: json\n"
 API = "api:\n  insecure: true\n"
 FLAGS = ("--log.level=WARN", "--log.format=json", "--api.insecure=true")
-_REPLACED = re.compile(r"--(log(\.[a-z]+)?|api(\.insecure|\.basepath)?|experimental\.abortonpluginfailure)(=|$)", re.IGNORECASE)
+_REPLACED = re.compile(r"--(log(\.[a-z]+)?|api(\.insecure|\.basepath)?|experimental\.abortonpluginfailure)(=|\Z)", re.IGNORECASE)
 
 
 class Mount(t.NamedTuple):

@@ -157,7 +157,7 @@ def volume(value: str) -> Verdict:
         for option in parts[2].split(","):
             if option.partition("=")[0] not in VOLUME_OPTIONS:
                 return f"unknown volume option {option!r}", "options are " + ", ".join(VOLUME_OPTIONS)
-    if len(parts) > 1 and parts[0] and not re.match(r"^([/.%]|[\w][\w.-]*$)", parts[0]):
+    if len(parts) > 1 and parts[0] and not re.match(r"^([/.%]|[\w][\w.-]*\Z)", parts[0]):
         return f"the source {parts[0]!r} is neither a path nor a volume name", "start a path with / or ./"
     return None
 

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.client
 import socket
 import ssl
 import typing as t
+
+from ansible_collections.patriark.homelab.plugins.module_utils import _certificate
 
 TIMEOUT = 10.0
 
@@ -22,7 +25,8 @@ class _Visit(http.client.HTTPConnection):
         self._address, self._context = address, context
 
     def connect(self) -> None:
-        self.sock = self._context.wrap_socket(socket.create_connection(self._address, TIMEOUT), server_hostname=self.host)
+        wrapped = self._context.wrap_socket(socket.create_connection(self._address, TIMEOUT), server_hostname=self.host)
+        self.sock, self.certificate = wrapped, wrapped.getpeercert(binary_form=True) or b""
 
 
 def _careless() -> ssl.SSLContext:
@@ -31,16 +35,14 @@ def _careless() -> ssl.SSLContext:
     return context
 
 
-def certificate(address: tuple[str, int], host: str) -> str:
-    """'trusted', or why a browser would not take it."""
+def certificate(address: tuple[str, int], host: str) -> dict[str, t.Any]:
+    """What the certificate says that a visitor of the host is shown, whoever signed it; faults are why no visitor would take it."""
     try:
-        with contextlib.closing(_Visit(address, host, ssl.create_default_context())) as visit:
+        with contextlib.closing(_Visit(address, host, _careless())) as visit:
             visit.connect()
-        return "trusted"
-    except ssl.SSLCertVerificationError as error:
-        return str(error.verify_message or error)
-    except OSError as error:
-        return f"nobody answers: {error}"
+        return _certificate.as_dict(_certificate.read(visit.certificate), host, datetime.datetime.now(datetime.timezone.utc))
+    except (OSError, ValueError) as error:
+        return {"default": False, "faults": [f"{host}: {'nobody answers: ' if isinstance(error, OSError) else ''}{error}"]}
 
 
 def ask(address: tuple[str, int], host: str, path: str, method: str = "GET") -> dict[str, t.Any]:

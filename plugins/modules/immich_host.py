@@ -61,6 +61,11 @@ options:
     type: list
     elements: path
     default: []
+  directories:
+    description:
+      - Directories by the option that names them, to be looked at for what is none.
+    type: dict
+    default: {}
 seealso:
   - module: patriark.homelab.quadlet_info
 author:
@@ -184,6 +189,12 @@ pool_mounted:
   description: Whether the pool is mounted; true when none is asked for.
   returned: always
   type: bool
+obstacles:
+  description: What stands in the place of one of O(directories), or on the way to it.
+  returned: always
+  type: list
+  elements: str
+  sample: ["immich_library: /srv/photos is a file and no directory: move it away"]
 mounts_below:
   description: Each of O(libraries) to what is mounted below it.
   returned: always
@@ -213,6 +224,7 @@ def main() -> None:
             "accept": {"type": "str", "default": ""},
             "pool": {"type": "path"},
             "libraries": {"type": "list", "elements": "path", "default": []},
+            "directories": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -233,6 +245,7 @@ def main() -> None:
             if wanted["library"]
             else {},
             "pool_mounted": wanted["pool"] is None or os.path.ismount(wanted["pool"]),
+            "obstacles": host.obstacles(wanted["directories"]),
             "mounts_below": {path: host.mounts_below(read("/proc/self/mountinfo"), os.path.realpath(path)) for path in wanted["libraries"]},
         }
     except SessionError as error:

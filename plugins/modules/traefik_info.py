@@ -159,11 +159,20 @@ visits:
       description: Why there was none.
       type: str
 certificates:
-  description: Each site of O(visits) to V(trusted), or why this host does not trust the certificate it is shown.
+  description:
+    - Each site of O(visits) to what the certificate says that its visitors are shown, whoever signed it.
+    - Its C(faults) are why no visitor would take it, and C(default) tells that Traefik has none for the site and made one of its own.
   returned: always
   type: dict
   sample:
-    photos.example.org: trusted
+    photos.example.org:
+      subject: photos.example.org
+      issuer: R11
+      names: [photos.example.org]
+      begins: "2026-11-01T00:00:00Z"
+      ends: "2027-01-30T00:00:00Z"
+      default: false
+      faults: []
 """
 
 import os

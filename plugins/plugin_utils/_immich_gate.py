@@ -54,7 +54,7 @@ def tag_of(image: str) -> str:
 
 def release(image: str) -> Version | None:
     """The Immich release a server or machine learning image names: v2.5.5, also with a suffix such as -cuda."""
-    found = re.match(r"v\d+\.\d+\.\d+(?=-|$)", tag_of(image))
+    found = re.match(r"v\d+\.\d+\.\d+(?=-|\Z)", tag_of(image))
     return parse(found.group(0)) if found else None
 
 
@@ -95,7 +95,7 @@ def judge(request: t.Mapping[str, t.Any], table: t.Mapping[str, t.Any]) -> dict[
 
 
 def _floats(image: str, table: t.Mapping[str, t.Any]) -> bool:
-    if re.search(r"@sha256:[0-9a-f]{64}$", image):
+    if re.search(r"@sha256:[0-9a-f]{64}\Z", image):
         return False
     return not tag_of(image) or re.fullmatch(str(table["floating_tags"]), tag_of(image)) is not None
 

@@ -27,7 +27,7 @@ NO_DISKS = re.compile(
     "autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fuse.*|fusectl|hugetlbfs|mqueue|nsfs|overlay|proc|pstore|rpc_pipefs|securityfs"
     "|squashfs|sysfs|tmpfs|tracefs"
 )
-NO_PLACES = re.compile("/(dev|etc|proc|run|sys|var/lib/containers)(/|$)")
+NO_PLACES = re.compile(r"/(dev|etc|proc|run|sys|var/lib/containers)(/|\Z)")
 HELP = {
     "podman_container_running": "Whether the container runs.",
     "podman_container_healthy": "Whether its last health check succeeded; without a check there is no series.",

@@ -199,6 +199,7 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
         "processor is one that machine learning is built for",
         lambda m: (m.inventory.update(NEXT), m.answer("version", 0, '{"major":2,"minor":6,"patch":0}'), m.all["__immich_host"].update(cpu_level=1)),
     ),
+    ("directories that are something else", lambda m: m.all["__immich_host"].update(obstacles=["immich_library: /srv/x is a file and no directory"])),
     ("record of the installation", lambda m: m.another("record")),
     ("host of the installation", lambda m: m.another("host")),
     ("account of the installation", lambda m: m.another("account")),

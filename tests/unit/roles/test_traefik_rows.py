@@ -23,6 +23,9 @@ RECORDED = json.loads((pathlib.Path(__file__).parent / "data" / "proxy-podman-5.
 UNIT, SOCKET = "traefik.container", "traefik-websecure.socket"
 CROWDSEC = {"lapi": "crowdsec:8080", "key": "k", "failure": "open", "plugin_version": "v1.4.5"}
 
+# Certificates of one's own, and no authority.
+GIVEN = {"traefik_certificates": [{"name": "site", "certificate": "c", "key": "k"}], "immich_ingress_cert_resolver": ""}
+
 
 def unmet(recorded: dict[str, t.Any], inventory: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
     """Name -> what was found, of each row that is not met."""
@@ -51,6 +54,10 @@ class Machine:
         self.inventory: dict[str, t.Any] = {}
         self.info, self.live, self.file = (self.all[name] for name in ("__traefik_info", "__traefik_live", "__traefik_file"))
         self.units = self.info["units"]
+
+    def show(self, **shown: t.Any) -> None:
+        """Another certificate."""
+        self.all["__immich_ingress_live"]["certificates"]["photos.patriark.org"].update({"faults": ["photos.patriark.org: none"], **shown})
 
     def refuse(self, which: str) -> None:
         self.all[which] = {"msg": "it is refused, 1 finding:\nx.yml: this file, which is not ours, is broken", "failed": True}
@@ -93,6 +100,11 @@ FAULTS: list[tuple[str, t.Callable[[Machine], t.Any]]] = [
     ("status of the sign-up of a first administrator, asked as visitors come", lambda m: m.all["__immich_ingress_live"]["visits"][1].update(status=400)),
     ("status of Immich, asked as visitors come", lambda m: m.all["__immich_ingress_live"]["visits"][0].update(status=502)),
     ("status of Immich, asked as visitors come", lambda m: m.all["__immich_ingress_live"]["visits"][0].update(status=None)),
+    ("names whose first page visitors do not get", lambda m: m.all["__immich_ingress_live"]["visits"][2].update(status=404)),
+    ("certificates that no visitor would take", lambda m: m.show(faults=["photos.patriark.org: the certificate by x is for a.example.org"])),
+    ("certificates that no visitor would take", lambda m: (m.show(default=True), m.inventory.update(GIVEN))),
+    ("certificates that no visitor would take", lambda m: (m.show(default=True), m.inventory.update(GIVEN, immich_ingress_cert_resolver="le"))),
+    ("certificates that the authority has not given yet", lambda m: m.show(default=True)),
     ("ports that the account may not listen on", lambda m: m.all.update(__traefik_port_start={"content": "MTAyNAo="})),
 ]
 
@@ -109,6 +121,12 @@ def test_a_good_day() -> None:
     machine = Machine()
     machine.live.update(crowdsec="answers", plugins={"crowdsec": ["immich"]})
     assert unmet(machine.all, {"traefik_crowdsec": CROWDSEC}) == {}
+
+
+def test_where_no_certificate_is_asked_for_one_row_tells_so() -> None:
+    machine = Machine()
+    machine.show(default=True)
+    assert set(unmet(machine.all, {"traefik_certificates": [], "immich_ingress_cert_resolver": ""})) == set()
 
 
 def test_without_a_session_nothing_that_runs_in_it_is_missed() -> None:

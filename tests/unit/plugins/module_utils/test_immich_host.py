@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.patriark.homelab.plugins.module_utils import _immich_host as host
 
@@ -53,3 +55,12 @@ def test_cdi():
 def test_extensions():
     assert host.extensions_of("vchord 0.4.3\nvector 0.8.0\n") == {"vchord": "0.4.3", "vector": "0.8.0"}
     assert host.extensions_of("") == {}
+
+
+def test_what_stands_in_the_place_of_a_directory(tmp_path):
+    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "fifo")
+    asked = {"a": tmp_path / "file", "b": tmp_path / "file/below", "c": tmp_path / "fifo", "d": tmp_path, "e": tmp_path / "new/one", "f": None, "g": ""}
+    found = host.obstacles(asked)
+    assert [line.partition(":")[0] for line in found] == ["a", "b", "c"]
+    assert found[1].startswith(f"b: {tmp_path}/file is a file and no directory")

@@ -564,3 +564,12 @@ def test_what_a_unit_means():
 )
 def test_which_files_belong_to_a_unit(line, name, expected):
     assert container(line).mentions(name) == expected
+
+
+def test_no_line_break_passes_at_the_end_of_a_value():
+    assert values.volume("name:/b") is None
+    assert values.volume("name\n:/b") is not None
+    assert parse_name("x.container") and parse_name("x.container.d/a.conf")
+    assert parse_name("x.container\n") is None
+    assert parse_name("x.container\n.d/a.conf") is None
+    assert parse_name("x.container.d/a.conf\n") is None
