@@ -113,10 +113,21 @@ def network_address(networks: t.Any, container: str, network: str, ipv6: bool = 
     raise AnsibleFilterError(f"the container {container} has no IPv{6 if ipv6 else 4} address on the network {network!r}")
 
 
+def network_unused(networks: t.Any, lines: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """Addresses of the plan that the containers, with these Network= lines, do not take."""
+    return [
+        f"{container} {address} on {network.unit}"
+        for network in planned(networks)
+        for container, addresses in network.static.items()
+        if container in lines and network.file_name not in [line.partition(":")[0] for line in lines[container]]
+        for address in addresses
+    ]
+
+
 def network_diagram(networks: t.Any) -> str:
     return mermaid(planned(networks))
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"network_lines": network_lines, "network_address": network_address, "network_diagram": network_diagram}
+        return {"network_lines": network_lines, "network_address": network_address, "network_diagram": network_diagram, "network_unused": network_unused}

@@ -63,6 +63,21 @@ def test_what_the_card_asks_for_fits() -> None:
     assert refused() == {"somebody is told of alerts"}
 
 
+def test_an_address_that_is_planned_and_not_taken_is_told() -> None:
+    networks = templated("{{ homelab_networks }}")
+    networks[2]["static"] |= {"alertmanager": "10.89.4.71", "blackbox-exporter": "10.89.4.73"}
+
+    def found(**more: t.Any) -> t.Any:
+        return templated("{{ __monitoring_plan.unused }}", homelab_networks=networks, **more)
+
+    assert found() == ["alertmanager 10.89.4.71 on monitoring", "blackbox-exporter 10.89.4.73 on monitoring"]
+    assert found(monitoring_inside_network="monitoring") == []
+    rows = _checks.evaluate(templated("{{ __monitoring_plan_checks }}"), {"monitoring": {**templated("{{ __monitoring_plan }}"), "unused": found()}})
+    (row,) = [result for result in rows if result.found == found()]
+    assert not row.ok
+    assert "monitoring_inside_network to monitoring" in row.fix
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [

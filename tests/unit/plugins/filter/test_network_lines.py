@@ -12,7 +12,7 @@ import textwrap
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.patriark.homelab.plugins.filter.network_lines import FilterModule, network_address, network_diagram, network_lines
+from ansible_collections.patriark.homelab.plugins.filter.network_lines import FilterModule, network_address, network_diagram, network_lines, network_unused
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 CARD = yaml.safe_load((ROOT / "examples/card/inventory.yml").read_text(encoding="utf-8"))["all"]["vars"]["homelab_networks"]
@@ -79,6 +79,15 @@ def test_errors_in_the_documentation_are_what_is_printed():
     with pytest.raises(AnsibleFilterError) as raised:
         network_lines(broken, "immich-ml")
     assert textwrap.indent(str(raised.value), "    ") in (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+
+
+def test_addresses_that_nobody_takes():
+    planned = copy.deepcopy(CARD)
+    planned[2]["static"].update({"alertmanager": "10.89.4.71", "somebody": "10.89.4.99"})
+    lines = {"alertmanager": ["monitoring_inside.network"], "prometheus": ["monitoring.network:ip=10.89.4.70", "monitoring_inside.network"]}
+    assert network_unused(planned, lines) == ["alertmanager 10.89.4.71 on monitoring"]
+    assert network_unused(planned, {**lines, "alertmanager": ["monitoring.network:ip=10.89.4.71"]}) == []
+    assert network_unused(CARD, lines) == []
 
 
 def test_every_filter_is_documented():
