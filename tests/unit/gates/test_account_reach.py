@@ -125,7 +125,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "_btrfs_owner.py": "_read",
         "_btrfs_progress.py": "_write _listened_to close",
         "_host_routes.py": "_text",
-        "_installation_record.py": "save",
+        "_installation_record.py": "load save _alone _raw",
         "_planner.py": "_mark _refuse_shadows",
         "_podman.py": "generator",
         "_report.py": "time_zone",
