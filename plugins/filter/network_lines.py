@@ -114,10 +114,14 @@ def network_address(networks: t.Any, container: str, network: str, ipv6: bool = 
 
 
 def network_unused(networks: t.Any, lines: t.Mapping[str, t.Sequence[str]]) -> list[str]:
-    """Addresses of the plan that the containers, with these Network= lines, do not take."""
+    """Addresses of the plan that the containers, with these Network= lines, do not take; none of a plan with errors, which are told elsewhere."""
+    try:
+        plan = planned(networks)
+    except AnsibleFilterError:
+        return []
     return [
         f"{container} {address} on {network.unit}"
-        for network in planned(networks)
+        for network in plan
         for container, addresses in network.static.items()
         if container in lines and network.file_name not in [line.partition(":")[0] for line in lines[container]]
         for address in addresses

@@ -88,6 +88,8 @@ def test_addresses_that_nobody_takes():
     assert network_unused(planned, lines) == ["alertmanager 10.89.4.71 on monitoring"]
     assert network_unused(planned, {**lines, "alertmanager": ["monitoring.network:ip=10.89.4.71"]}) == []
     assert network_unused(CARD, lines) == []
+    planned[0]["subnet"] = "nothing"
+    assert network_unused(planned, lines) == []
 
 
 def test_every_filter_is_documented():
