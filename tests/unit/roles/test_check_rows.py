@@ -326,6 +326,13 @@ def test_a_good_day_has_no_findings_but_those_of_the_machine() -> None:
     assert Machine().unmet() == []
 
 
+def test_a_container_on_two_networks_of_the_server_is_found_by_either_address() -> None:
+    machine = Machine()
+    machine.units[ML]["networks"]["systemd-reverse_proxy"] = "10.89.2.30"
+    machine.answer("name immich-ml", 0, "10.89.2.30      immich-ml.dns.podman")
+    assert machine.unmet() == []
+
+
 def test_a_container_that_is_still_starting_is_told_with_its_time_and_nobody_is_told_to_restart_it() -> None:
     machine = Machine()
     machine.units[SERVER]["health"].update(status="starting", starting_for=20)
