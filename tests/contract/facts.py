@@ -520,9 +520,19 @@ def failure(ended: Ended, *patterns: str) -> t.Any:
 
 def failure_of_a_worker(ended: Ended, pattern: str) -> t.Any:
     """Both workers meet the fault; the one that gets the lock first says it and ends, and takes the other one with it."""
+    lines = ended.log.splitlines()
     found = failure(ended, pattern, r"^(api|microservices) worker exited")
     names = r"(?<=\[Nest\] )\d+|\b(Api|api|Microservices|microservices)\b(?=:| worker)"
-    return found | {"says": [re.sub(names, "WORKER", line or "nothing") for line in found["says"]]}
+    # The api worker is a process, which dies of the error by itself; the other one is a thread of the first process, which tells it,
+    # and on the way there the error loses the name of its class.
+    is_thread = any(line.startswith("microservices worker exited") for line in lines)
+    error = record(lines, r"^microservices worker error: " if is_thread else r"^\w*Error: ") or "nothing"
+    return {
+        "status": found["status"],
+        "says": [re.sub(names, "WORKER", line or "nothing") for line in found["says"]],
+        "error": re.sub(r"^\w*Error: ", "", re.sub(r"^microservices worker error: (.*), stack: \1$", r"\1", error)),
+        "the other one ends": "Killing api process" in lines or not is_thread,
+    }
 
 
 @claim
