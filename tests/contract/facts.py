@@ -46,13 +46,14 @@ EVENTS = {
     "api": {
         "migrations begin": r"\[Api:DatabaseRepository\] Running migrations$",
         "migrations end": r"\[Api:DatabaseRepository\] Finished running migrations$",
-        # What it finds is left to admin schema-check: at a first start the other worker may be replacing two tables of places
-        # at that moment, and this one then says that their primary keys are missing.
+        # At a first start the other worker may be replacing two tables of places at that moment; see REPLACED.
         "looks for drift": r"\[Api:DatabaseService\] Checking for schema drift$",
         "folders end": r"\[Api:StorageService\] Successfully verified system mount folder checks$",
         "listens": r"\[Api:Bootstrap\] Immich Server is listening on http://\[::1\]:2283 \[v[\d.]+\] \[production\] ?$",
     },
 }
+# The primary keys of these may be missing while they are replaced.
+REPLACED = r"geodata_places|naturalearth_countries"
 # Families that rules and dashboards read, or may.
 FAMILIES = {
     "api metrics": (
@@ -143,7 +144,7 @@ def first_at(lines: t.Sequence[tuple[float, str]], pattern: str) -> int:
 def the_start_goes_through_these_events_in_this_order(seen: Seen) -> t.Any:
     # Until the last of both is there: the story goes on as soon as both ports answer.
     lines = seen["failing"]["timed lines"]
-    found = {}
+    found = {"drift": [text for _seconds, text in lines if re.search(r":DatabaseService\]   - ", text) and not re.search(REPLACED, text)]}
     for process, events in EVENTS.items():
         places = sorted((first_at(lines, pattern), name) for name, pattern in events.items())
         found[process] = [name for place, name in places if place >= 0]
